@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class ConfigConfig(AppConfig):
+    name = "config"
+    label = "config"
+    verbose_name = "Holdfast"
+    default_auto_field = "django.db.models.BigAutoField"

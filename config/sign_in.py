@@ -1,0 +1,39 @@
+"""Who may sign in. Demo people have a published password, so they exist only where IS_DEMO says so."""
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.auth_backends import AuthenticationBackend
+from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
+
+DEMO_DOMAIN = "@holdfast.example"
+
+
+def is_demo_person(user: Any) -> bool:
+    """Says whether this is one of the people whose password stands in the README."""
+    return str(getattr(user, "email", "")).lower().endswith(DEMO_DOMAIN)
+
+
+class StaffBackend(ModelBackend):
+    """Sign-in to the admin by user name, and the people behind existing sessions."""
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return super().user_can_authenticate(user) and (settings.IS_DEMO or not is_demo_person(user))
+
+
+class EmailBackend(AuthenticationBackend):
+    """Sign-in of people by e-mail address."""
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return super().user_can_authenticate(user) and (settings.IS_DEMO or not is_demo_person(user))
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """allauth, with Holdfast's rules about addresses."""
+
+    def clean_email(self, email: str) -> str:
+        email = super().clean_email(email)
+        if email.lower().endswith(DEMO_DOMAIN):
+            raise self.validation_error("invalid_login")
+        return email

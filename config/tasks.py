@@ -1,0 +1,18 @@
+"""The worker's sign of life."""
+
+import time
+
+from django.core.cache import cache
+
+HEARTBEAT_KEY = "worker-heartbeat"
+
+
+def heartbeat() -> None:
+    """The worker has shown that it takes tasks from the queue and finishes them."""
+    cache.set(HEARTBEAT_KEY, time.time(), timeout=None)
+
+
+def heartbeat_age_seconds() -> float | None:
+    """Seconds since a worker last showed itself; None when none ever did."""
+    seen = cache.get(HEARTBEAT_KEY)
+    return None if seen is None else max(0.0, time.time() - float(seen))
