@@ -4,12 +4,13 @@
 import os
 import sys
 
+from config.command_line import execute
+
 
 def main() -> None:
+    """The command that was asked for has run."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
+    execute(sys.argv)
 
 
 if __name__ == "__main__":

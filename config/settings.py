@@ -6,6 +6,7 @@ A value that cannot be read stops the start with the variable's name. Unsafe mix
 import os
 import secrets
 import sys
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -181,10 +182,8 @@ def _secret_key() -> str:
         if not path.exists():
             fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_urlsafe(60))
-            try:
-                os.link(fresh, path)  # never replaces a key that another process has just made
-            except FileExistsError:
-                pass
+            with suppress(FileExistsError):  # never replaces a key that another process has just made
+                os.link(fresh, path)
             fresh.unlink()
         return path.read_text().strip()
     except OSError as error:

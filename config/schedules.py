@@ -1,0 +1,60 @@
+"""The periodic jobs, as data. They are hints: every job finds by itself what is due, and may run twice."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from django.utils import timezone
+from django_q.models import Schedule
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A function that the worker calls every so many minutes."""
+
+    name: str
+    path: str
+    minutes: int
+
+
+SCHEDULES = (
+    Periodic("generations-sweep", "generations.tasks.sweep", 1),
+    Periodic("billing-sweep", "billing.tasks.sweep", 1),
+    Periodic("billing-clean", "billing.tasks.clean", 24 * 60),
+)
+
+
+def install_schedules() -> None:
+    """Exactly these schedules exist, each once; what an operator or an older version left behind is gone."""
+    wanted = {periodic.name: periodic for periodic in SCHEDULES if find_spec(periodic.path.rsplit(".", 1)[0])}
+    kept: set[str] = set()
+    for row in Schedule.objects.order_by("id"):
+        periodic = wanted.get(row.name)
+        if periodic is None or row.name in kept:
+            row.delete()
+            continue
+        kept.add(row.name)
+        if (row.func, row.schedule_type, row.minutes, row.repeats) != (
+            periodic.path,
+            Schedule.MINUTES,
+            periodic.minutes,
+            -1,
+        ):
+            row.func, row.schedule_type, row.minutes, row.repeats = (
+                periodic.path,
+                Schedule.MINUTES,
+                periodic.minutes,
+                -1,
+            )
+            row.save(update_fields=["func", "schedule_type", "minutes", "repeats"])
+    Schedule.objects.bulk_create(
+        Schedule(
+            name=name,
+            func=periodic.path,
+            schedule_type=Schedule.MINUTES,
+            minutes=periodic.minutes,
+            repeats=-1,
+            next_run=timezone.now(),
+        )
+        for name, periodic in wanted.items()
+        if name not in kept
+    )

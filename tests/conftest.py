@@ -1,0 +1,214 @@
+"""One embedded PostgreSQL for the whole test run, one template database for all workers, a clock that tests can move.
+
+With DATABASE_URL set the tests run on that server instead; its user must be a superuser (the TRUNCATE trigger).
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+import psycopg
+import pytest
+
+from config.embedded import Server
+
+TEMPLATE = "holdfast_template"
+IS_CONTROLLER = "PYTEST_XDIST_WORKER" not in os.environ
+_server: Server | None = None
+
+if IS_CONTROLLER:
+    # Before Django reads its settings: their own data folder, and nothing from the person's own environment.
+    _folder = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))
+    _folder.chmod(0o711)
+    for _name in ("OPENAI_API_KEY", "STRIPE_SECRET_KEY", "COMFYUI_URLS", "REDIS_URL", "EMAIL_URL", "HOLDFAST_DEMO"):
+        os.environ.pop(_name, None)
+    os.environ |= {
+        "HOLDFAST_ENV": "test",
+        "HOLDFAST_ROLE": "web",
+        "HOLDFAST_DATA_DIR": str(_folder),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    if "DATABASE_URL" not in os.environ:
+        # Not safe against a loss of power, and twice as fast: this cluster is thrown away.
+        _server = Server(_folder, {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}.items())
+        _server.start()
+DATA_DIR = Path(os.environ["HOLDFAST_DATA_DIR"])
+django.setup()
+
+
+def pytest_unconfigure() -> None:
+    if IS_CONTROLLER:
+        if _server is not None:
+            _server.stop()
+        shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+# The database
+
+
+@contextmanager
+def _one_worker_at_a_time() -> Iterator[None]:
+    with (DATA_DIR / "template.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make_template() -> None:
+    """The template database stands: every migration, and the clock with an offset. Made once, by the first worker."""
+    from django.db import connection
+
+    from config.preparation import prepare_database
+
+    made = DATA_DIR / "template.made"
+    with _one_worker_at_a_time():
+        if made.exists():
+            return
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}")
+            cursor.execute(f"CREATE DATABASE {TEMPLATE}")
+        name = connection.settings_dict["NAME"]
+        connection.settings_dict["NAME"] = TEMPLATE
+        try:
+            prepare_database()
+            with connection.cursor() as cursor:
+                cursor.execute(MOVABLE_CLOCK)
+                cursor.execute(KEEP_FIRST_ROWS)
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = name
+        made.touch()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: Any) -> None:
+    from django.db import connection
+
+    with django_db_blocker.unblock():
+        _make_template()
+    connection.settings_dict["TEST"]["TEMPLATE"] = TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_modify_db_settings: None, django_db_blocker: Any) -> Iterator[None]:
+    """A copy of the template is this worker's database."""
+    from django.db import connection
+
+    with django_db_blocker.unblock():
+        original = connection.settings_dict["NAME"]
+        name = connection.creation._get_test_db_name()
+        with _one_worker_at_a_time(), connection._nodb_cursor() as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
+        connection.close()
+        connection.settings_dict["NAME"] = name
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+        connection.settings_dict["NAME"] = original
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+KEEP_FIRST_ROWS = """
+CREATE SCHEMA first_rows;
+DO $$ DECLARE name text; is_filled boolean; BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+      AND tablename NOT IN ('django_migrations', 'holdfast_clock') LOOP
+    EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', name) INTO is_filled;
+    IF is_filled THEN EXECUTE format('CREATE TABLE first_rows.%I AS TABLE public.%I', name, name); END IF;
+  END LOOP;
+END $$;
+"""
+RESTORE_FIRST_ROWS = """
+DO $$ DECLARE name text; columns text; BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'first_rows' LOOP
+    SELECT string_agg(quote_ident(attname), ', ') INTO columns FROM pg_attribute
+      WHERE attrelid = format('public.%I', name)::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
+    EXECUTE format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM first_rows.%I '
+                   'ON CONFLICT DO NOTHING',
+                   name, columns, columns, name);
+  END LOOP;
+END $$;
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flush_as_a_replica() -> Iterator[None]:
+    """After a transactional test Django empties the tables, and the rows that migrations made are there again.
+
+    Entries refuse TRUNCATE; a replica's session is not asked. One test holds the trigger itself, without this.
+    """
+    from django.core.management.commands import flush
+
+    original = flush.sql_flush
+
+    def sql_flush(style: Any, connection: Any, **options: Any) -> list[str]:
+        assert connection.settings_dict["NAME"].startswith("test_")
+        emptied = original(style, connection, **options)
+        replica = "SET LOCAL session_replication_role = replica"
+        return [replica, "TRUNCATE config_cached", *emptied, RESTORE_FIRST_ROWS]
+
+    flush.sql_flush = sql_flush
+    yield
+    flush.sql_flush = original
+
+
+# The clock
+
+MOVABLE_CLOCK = """
+DO $$ BEGIN
+  IF EXISTS (SELECT FROM pg_proc WHERE proname = 'holdfast_now') THEN
+    CREATE TABLE holdfast_clock ("offset" interval NOT NULL);
+    INSERT INTO holdfast_clock VALUES ('0');
+    CREATE OR REPLACE FUNCTION holdfast_now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
+      AS 'SELECT clock_timestamp() + (SELECT "offset" FROM holdfast_clock)';
+  END IF;
+END $$;
+"""
+
+
+class Clock:
+    """The ledger's clock in the test database."""
+
+    def advance(self, **span: float) -> None:
+        """The ledger's clock shows this much more: `clock.advance(hours=1)`. Also backwards, with negative numbers."""
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute('UPDATE holdfast_clock SET "offset" = "offset" + %s', [timedelta(**span)])
+
+    def reset(self) -> None:
+        """The ledger's clock shows the real time."""
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE holdfast_clock SET \"offset\" = '0'")
+
+
+@pytest.fixture
+def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
+    is_transactional = "transactional_db" in request.fixturenames or any(
+        marker.kwargs.get("transaction") for marker in request.node.iter_markers("django_db")
+    )
+    request.getfixturevalue("transactional_db" if is_transactional else "db")
+    clock = Clock()
+    clock.reset()
+    yield clock
+    if is_transactional:
+        clock.reset()
+
+
+@pytest.fixture
+def raw_connection(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of its own to the test database, outside Django: for races and for laws tried by raw SQL."""
+    from django.db import connection
+
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as raw:  # type: ignore[arg-type]
+        yield raw
