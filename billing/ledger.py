@@ -1,0 +1,838 @@
+"""The only writer of money. Every verb takes the same way: lock the accounts in order, find their rows, decide in
+memory (`book.py`), write everything that changed in one statement.
+
+A batch is a list of groups; a group is one or more steps on one account, done whole or not at all, each seeing the
+ones before it. Every group has its own result or refusal, and a refusal undoes no other. The single verbs below are
+batches of one.
+
+Lock order: what the caller locks above (an inbox row, a purchase, a generation), then accounts by id, here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from psycopg.pq import Format
+
+from . import alerts, book, errors, limits, steps
+from .columns import BigInts, Blobs, Bools, Column, Days, Ints, Moments, SmallInts, Texts, Uuids
+from .models import Account, new_id
+from .tables import Piece, Table
+
+log = structlog.get_logger("holdfast.ledger")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A client's idempotency key: by account, actor, method and path. `made` and `status` answer a repeat."""
+
+    actor: str
+    scope: str
+    key: str
+    fingerprint: bytes
+    status: int
+    made: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The request was answered before: with this status, about this thing."""
+
+    status: int
+    made: UUID
+
+
+@dataclass(slots=True)
+class Group:
+    account: UUID
+    steps: Sequence[steps.Step]
+    key: Key | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a group: `results`, one a step; or `repeat`; or `refusal`."""
+
+    group: Group
+    results: list[book.Result] = field(default_factory=list)
+    repeat: Repeat | None = None
+    refusal: errors.BillingError | None = None
+
+    @property
+    def line(self) -> book.Line:
+        """The line of the last step."""
+        line = self.results[-1]
+        assert isinstance(line, book.Line)
+        return line
+
+    def unwrap(self) -> Outcome:
+        """Itself; raises the refusal where there is one."""
+        if self.refusal is not None:
+            raise self.refusal
+        return self
+
+
+Also = Callable[[list[Outcome]], None]
+"""What a caller writes with the groups that were done: it shares their fate."""
+
+
+# The way every verb takes
+
+
+def post(groups: Sequence[Group], also: Also | None = None) -> list[Outcome]:
+    """Every group done or refused, in the order given; what was done is written, with what `also` writes beside it.
+
+    Takes the account locks (FOR NO KEY UPDATE, in order of id) until the caller's transaction ends, a chunk of
+    `LEDGER_ACCOUNTS_PER_STATEMENT` accounts at a time. Six round trips for a chunk of any size. A write that fails is
+    halved until one group fails alone: that one is quarantined and staff are alerted.
+    """
+    outcomes = [Outcome(group) for group in groups]
+    with transaction.atomic(savepoint=False):
+        _claim_keys(outcomes)
+        for chunk in _chunks(outcomes):
+            _post_or_halve(chunk, also)
+    return outcomes
+
+
+def _chunks(outcomes: list[Outcome]) -> Iterator[list[Outcome]]:
+    """The groups by account, accounts in order of id, no account in two chunks."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.group.account.int)
+    chunk: list[Outcome] = []
+    accounts = 0
+    previous: UUID | None = None
+    for outcome in ordered:
+        if outcome.refusal is not None:
+            continue
+        if outcome.group.account != previous:
+            if accounts == settings.LEDGER_ACCOUNTS_PER_STATEMENT:
+                yield chunk
+                chunk, accounts = [], 0
+            accounts += 1
+            previous = outcome.group.account
+        chunk.append(outcome)
+    if chunk:
+        yield chunk
+
+
+def _post_or_halve(outcomes: list[Outcome], also: Also | None) -> None:
+    if len(outcomes) == 1:
+        _post(outcomes, also)
+        return
+    try:
+        with transaction.atomic():
+            _post(outcomes, also)
+    except OperationalError:
+        raise
+    except DatabaseError as error:
+        log.warning("batch_halved", groups=len(outcomes), error=str(error))
+        middle = len(outcomes) // 2
+        for half in (outcomes[:middle], outcomes[middle:]):
+            if len(half) > 1:
+                _post_or_halve(half, also)
+            else:
+                _post_alone(half[0], also)
+
+
+def _post_alone(outcome: Outcome, also: Also | None) -> None:
+    """One group out of a batch whose writing failed: done, or refused by name, or quarantined."""
+    try:
+        with transaction.atomic():
+            _post([outcome], also)
+    except OperationalError:
+        raise
+    except DatabaseError as error:
+        outcome.results, outcome.refusal = [], _refusal_named_by(error)
+        if outcome.refusal is not None:
+            return
+        outcome.refusal = errors.Quarantined(account=str(outcome.group.account))
+        alerts.open_alert(
+            "group_quarantined",
+            key=str(outcome.group.account),
+            sentence="A group of a batch could not be written and was set aside.",
+            facts={"account": str(outcome.group.account), "error": str(error)[:500]},
+        )
+
+
+def _post(outcomes: list[Outcome], also: Also | None) -> None:
+    for outcome in outcomes:
+        outcome.results, outcome.repeat, outcome.refusal = [], None, None
+    heads = lock(outcome.group.account for outcome in outcomes)
+    books, keys = _find(heads, outcomes)
+    done: list[Outcome] = []
+    for outcome in outcomes:
+        group = outcome.group
+        try:
+            if group.account not in books:
+                raise errors.AccountNotFound
+            if group.key is not None and _repeats(group, outcome, keys):
+                continue
+            outcome.results = books[group.account].run(group.steps)
+            if group.key is not None:
+                keys[_key_of(group)] = (group.key.fingerprint, group.key.status, group.key.made)
+        except errors.BillingError as refusal:
+            outcome.refusal = refusal
+        else:
+            done.append(outcome)
+    _write(books, done)
+    if also is not None and done:
+        also(done)
+
+
+def lock(accounts: Iterable[UUID]) -> dict[UUID, book.Head]:
+    """The accounts' own values, locked in order of id until the transaction ends. Unknown ids are left out."""
+    rows = (
+        Account.objects.select_for_update(no_key=True)
+        .filter(id__in=set(accounts))
+        .order_by("id")
+        .values_list("id", "balance", "held", "frozen", "debt", "entry_count", "digest", "moved_at", "is_frozen")
+    )
+    return {row[0]: book.Head(*row[:6], bytes(row[6]), *row[7:]) for row in rows}
+
+
+# Keys
+
+
+def _key_of(group: Group) -> tuple[UUID, str, str, str]:
+    assert group.key is not None
+    return (group.account, group.key.actor, group.key.scope, group.key.key)
+
+
+def _claim_keys(outcomes: list[Outcome]) -> None:
+    """One request a key at a time: who comes while the first is going is told so instead of waiting for the lock."""
+    keyed = [outcome for outcome in outcomes if outcome.group.key is not None]
+    if not keyed:
+        return
+    numbers = [
+        int.from_bytes(hashlib.sha256(repr(_key_of(outcome.group)).encode()).digest()[:8], signed=True)
+        for outcome in keyed
+    ]
+    rows = _query(
+        "SELECT pg_try_advisory_xact_lock(number)"
+        " FROM unnest(%(numbers)s) WITH ORDINALITY AS k (number, at) ORDER BY at",
+        {"numbers": BigInts(numbers)},
+    )
+    for outcome, (is_mine,) in zip(keyed, rows, strict=True):
+        if not is_mine:
+            outcome.refusal = errors.RequestInProgress()
+
+
+def _repeats(group: Group, outcome: Outcome, keys: Mapping[Any, tuple[bytes, int, UUID]]) -> bool:
+    known = keys.get(_key_of(group))
+    if known is None:
+        return False
+    fingerprint, status, made = known
+    assert group.key is not None
+    if bytes(fingerprint) != group.key.fingerprint:
+        raise errors.IdempotencyConflict
+    outcome.repeat = Repeat(status, made)
+    return True
+
+
+# Find: everything the groups need, in a few queries whatever their number
+
+_CONTEXT = """
+SELECT 'now', NULL::uuid, NULL::int, NULL::text, holdfast_now(), NULL::date, 0::bigint, 0::bigint, 0::bigint
+UNION ALL
+SELECT 'limit', account_id, user_id, source, NULL, NULL, per_run, per_day, per_month
+  FROM billing_spendlimit WHERE account_id = ANY(%(spenders)s)
+UNION ALL
+SELECT 'day', account_id, user_id, NULL, NULL, day, spent, spent_capped, 0
+  FROM billing_spendday spend
+ WHERE account_id = ANY(%(spenders)s) AND day >= date_trunc('month', holdfast_now() AT TIME ZONE 'UTC')::date
+   AND EXISTS (SELECT FROM billing_spendlimit bound WHERE bound.account_id = spend.account_id)
+UNION ALL
+SELECT 'open', account_id, NULL, NULL, NULL, NULL, count(*), 0, 0
+  FROM billing_hold WHERE account_id = ANY(%(spenders)s) AND state = 'open' GROUP BY account_id
+"""
+
+_LOT_COLUMNS = """
+SELECT account_id, id, source, is_promotional, amount, remaining, held, spent, expired, taken, repaid, priority,
+       granted_at, expires_at, spendable_until, is_frozen, payment_id, moved_by
+  FROM billing_lot lot
+"""
+_LOTS = _LOT_COLUMNS + " WHERE lot.account_id = ANY(%(accounts)s) AND lot.remaining > 0"
+_MORE_LOTS = (
+    _LOT_COLUMNS
+    + """
+ WHERE lot.account_id = ANY(%(accounts)s) AND (lot.id = ANY(%(lots)s) OR lot.payment_id = ANY(%(payments)s))
+"""
+)
+_HOLDS = """
+SELECT account_id, id, user_id, owner, reference, label, link, amount, captured, captured_late, state, is_envelope,
+       price_version, receipt_lots, receipt_amounts, placed_at, placed_on, expires_at, ended_at, moved_by
+  FROM billing_hold WHERE account_id = ANY(%(accounts)s) AND id = ANY(%(holds)s)
+"""
+_SHARES = """
+SELECT account_id, id, hold_id, reference, amount, drawn, state
+  FROM billing_share WHERE account_id = ANY(%(accounts)s) AND hold_id = ANY(%(holds)s)
+"""
+_SPENDINGS = """
+SELECT entry.account_id, entry.id, entry.kind, coalesce(hold.user_id, entry.user_id),
+       coalesce(hold.placed_on, (entry.created_at AT TIME ZONE 'UTC')::date), entry.lots, entry.remaining_deltas,
+       (SELECT coalesce(sum(refund.amount), 0)::bigint FROM billing_entry refund WHERE refund.refunds_id = entry.id)
+  FROM billing_entry entry
+  LEFT JOIN billing_hold hold ON hold.account_id = entry.account_id AND hold.id = entry.hold_id
+ WHERE entry.account_id = ANY(%(accounts)s) AND entry.id = ANY(%(entries)s)
+"""
+_PAYMENTS = """
+SELECT payment.account_id, payment.id, payment.reference, payment.granted, payment.sequence, entry.id,
+       payment.created_at
+  FROM billing_payment payment
+  JOIN billing_entry entry ON entry.account_id = payment.account_id AND entry.sequence = payment.sequence
+ WHERE payment.reference = ANY(%(references)s)
+    OR (payment.account_id = ANY(%(accounts)s) AND payment.id = ANY(%(payments)s))
+"""
+_CLAW_BACKS = """
+SELECT account_id, id, payment_id, amount, taken, expired, debt, sequence, restored_by, created_at
+  FROM billing_clawback
+ WHERE (account_id = ANY(%(accounts)s) AND payment_id = ANY(%(payments)s)) OR id = ANY(%(claw_backs)s)
+"""
+_KEYS = """
+SELECT found.account_id, found.actor, found.scope, found.key, found.fingerprint, found.status, found.made
+  FROM unnest(%(accounts)s, %(actors)s, %(scopes)s, %(keys)s) AS asked (account_id, actor, scope, key)
+  JOIN billing_idempotencykey found USING (account_id, actor, scope, key)
+"""
+
+
+def _find(
+    heads: dict[UUID, book.Head], outcomes: list[Outcome]
+) -> tuple[dict[UUID, book.Book], dict[Any, tuple[bytes, int, UUID]]]:
+    every = [(outcome.group.account, step) for outcome in outcomes for step in outcome.group.steps]
+    accounts = Uuids(heads)
+    spenders = Uuids({account for account, step in every if isinstance(step, steps.PlaceHold | steps.Charge)})
+    books = _open_books(heads, spenders)
+    keys = _find_keys(outcomes)
+
+    hold_ids = {step.hold for _, step in every if isinstance(step, steps.OfHold)}
+    if hold_ids:
+        envelopes = Uuids()
+        for row in _query(_HOLDS, {"accounts": accounts, "holds": Uuids(hold_ids)}):
+            hold = book.Hold(*row)
+            books[row[0]].holds[hold.id] = hold
+            if hold.is_envelope:
+                envelopes.append(hold.id)
+        if envelopes:
+            for row in _query(_SHARES, {"accounts": accounts, "holds": envelopes}):
+                share = book.Share(*row)
+                books[row[0]].shares[share.hold, share.reference] = share
+
+    for row in _query(_LOTS, {"accounts": accounts}):
+        books[row[0]].lots[row[1]] = book.Lot(*row)
+    _find_spendings(books, every, accounts)
+    _find_payments(books, every, accounts)
+    return books, keys
+
+
+def _open_books(heads: dict[UUID, book.Head], spenders: Uuids) -> dict[UUID, book.Book]:
+    bound: dict[UUID, list[limits.Limit]] = {}
+    used: dict[UUID, dict[Any, limits.Use]] = {}
+    now: datetime | None = None
+    for what, account, user, source, moment, day, a, b, c in _query(_CONTEXT, {"spenders": spenders}):
+        if what == "now":
+            now = moment
+        elif what == "limit":
+            bound.setdefault(account, []).append(limits.Limit(source, user, a, b, c))
+        elif what == "day":
+            used.setdefault(account, {})[user, day] = limits.Use(a, b)
+        elif account in heads:
+            heads[account].open_holds = a
+    assert now is not None
+    return {
+        account: book.Book(
+            account,
+            head,
+            now,
+            open_holds_max=settings.OPEN_HOLDS_MAX,
+            bound=bound.get(account, ()),
+            used=used.get(account),
+        )
+        for account, head in heads.items()
+    }
+
+
+def _find_keys(outcomes: list[Outcome]) -> dict[Any, tuple[bytes, int, UUID]]:
+    asked = [_key_of(outcome.group) for outcome in outcomes if outcome.group.key is not None]
+    if not asked:
+        return {}
+    accounts, actors, scopes, keys = zip(*asked, strict=True)
+    rows = _query(
+        _KEYS,
+        {"accounts": Uuids(accounts), "actors": Texts(actors), "scopes": Texts(scopes), "keys": Texts(keys)},
+    )
+    return {tuple(row[:4]): (row[4], row[5], row[6]) for row in rows}
+
+
+def _find_spendings(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.Step]], accounts: Uuids) -> None:
+    entries = {step.entry for _, step in every if isinstance(step, steps.Refund)}
+    if not entries:
+        return
+    lots: set[UUID] = set()
+    for row in _query(_SPENDINGS, {"accounts": accounts, "entries": Uuids(entries)}):
+        spending = book.Spending(*row)
+        books[row[0]].spendings[spending.id] = spending
+        lots.update(spending.lots)
+    _find_lots(books, accounts, lots, set())
+
+
+def _find_payments(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.Step]], accounts: Uuids) -> None:
+    references = {step.payment for _, step in every if isinstance(step, steps.Grant) and step.payment is not None}
+    payments = {step.payment for _, step in every if isinstance(step, steps.OfPayment)}
+    claw_backs = {step.claw_back for _, step in every if isinstance(step, steps.Restore)}
+    claw_backs |= {step.id for _, step in every if isinstance(step, steps.ClawBack)}
+    if not references and not payments and not claw_backs:
+        return
+    rows = _query(_CLAW_BACKS, {"accounts": accounts, "payments": Uuids(payments), "claw_backs": Uuids(claw_backs)})
+    for row in rows:
+        taken = book.TakenBack(*row)
+        if row[0] in books:
+            books[row[0]].claw_backs[taken.id] = taken
+            payments.add(taken.payment)
+    asked = {"accounts": accounts, "references": Texts(references), "payments": Uuids(payments)}
+    for row in _query(_PAYMENTS, asked):
+        payment = book.Payment(*row)
+        account = payment.account
+        for other, books_of in books.items():
+            books_of.granted[payment.reference] = payment if other == account else None
+        if account in books:
+            books[account].payments[payment.id] = payment
+    _find_lots(books, accounts, set(), payments)
+
+
+def _find_lots(books: dict[UUID, book.Book], accounts: Uuids, lots: set[UUID], payments: set[UUID]) -> None:
+    if not lots and not payments:
+        return
+    asked = {"accounts": accounts, "lots": Uuids(lots), "payments": Uuids(payments)}
+    for row in _query(_MORE_LOTS, asked):
+        books[row[0]].lots.setdefault(row[1], book.Lot(*row))
+
+
+# Write: everything that changed, as the pieces of one statement
+
+_ENTRY = Table(
+    "billing_entry",
+    {
+        "id": Uuids,
+        "account": Uuids,
+        "sequence": BigInts,
+        "kind": Texts,
+        "amount": BigInts,
+        "balance_delta": BigInts,
+        "held_delta": BigInts,
+        "frozen_delta": BigInts,
+        "debt_delta": BigInts,
+        "balance_after": BigInts,
+        "held_after": BigInts,
+        "frozen_after": BigInts,
+        "debt_after": BigInts,
+        "hold": Uuids,
+        "refunds": Uuids,
+        "user": Ints,
+        "actor": Texts,
+        "occurred_at": Moments,
+        "created_at": Moments,
+        "text_hash": Blobs,
+        "digest": Blobs,
+    },
+    lists={"lots": Uuids, "remaining_deltas": BigInts, "held_deltas": BigInts},
+).insert()
+_ENTRY_TEXT = Table(
+    "billing_entrytext",
+    {"entry": Uuids, "account": Uuids, "salt": Blobs, "description": Texts, "reason": Texts},
+).insert()
+_ACCOUNT = Table(
+    "billing_account",
+    {
+        "id": Uuids,
+        "balance": BigInts,
+        "held": BigInts,
+        "frozen": BigInts,
+        "debt": BigInts,
+        "entry_count": BigInts,
+        "digest": Blobs,
+        "moved_at": Moments,
+    },
+).update("id")
+_NEW_LOT = Table(
+    "billing_lot",
+    {
+        "id": Uuids,
+        "account": Uuids,
+        "source": Texts,
+        "is_promotional": Bools,
+        "amount": BigInts,
+        "remaining": BigInts,
+        "held": BigInts,
+        "spent": BigInts,
+        "expired": BigInts,
+        "taken": BigInts,
+        "repaid": BigInts,
+        "priority": SmallInts,
+        "granted_at": Moments,
+        "expires_at": Moments,
+        "spendable_until": Moments,
+        "is_frozen": Bools,
+        "payment": Uuids,
+        "moved_by": BigInts,
+    },
+    part="_new",
+).insert()
+_LOT = Table(
+    "billing_lot",
+    {
+        "account": Uuids,
+        "id": Uuids,
+        "remaining": BigInts,
+        "held": BigInts,
+        "spent": BigInts,
+        "expired": BigInts,
+        "taken": BigInts,
+        "repaid": BigInts,
+        "spendable_until": Moments,
+        "is_frozen": Bools,
+        "moved_by": BigInts,
+    },
+).update("account_id", "id")
+_NEW_HOLD = Table(
+    "billing_hold",
+    {
+        "id": Uuids,
+        "account": Uuids,
+        "user": Ints,
+        "owner": Texts,
+        "reference": Texts,
+        "label": Texts,
+        "link": Texts,
+        "amount": BigInts,
+        "captured": BigInts,
+        "captured_late": BigInts,
+        "state": Texts,
+        "is_envelope": Bools,
+        "price_version": Uuids,
+        "placed_at": Moments,
+        "placed_on": Days,
+        "expires_at": Moments,
+        "ended_at": Moments,
+        "moved_by": BigInts,
+    },
+    lists={"receipt_lots": Uuids, "receipt_amounts": BigInts},
+    part="_new",
+).insert()
+_HOLD = Table(
+    "billing_hold",
+    {
+        "account": Uuids,
+        "id": Uuids,
+        "captured": BigInts,
+        "captured_late": BigInts,
+        "state": Texts,
+        "expires_at": Moments,
+        "ended_at": Moments,
+        "moved_by": BigInts,
+    },
+).update("account_id", "id")
+_NEW_SHARE = Table(
+    "billing_share",
+    {
+        "id": Uuids,
+        "account": Uuids,
+        "hold": Uuids,
+        "reference": Texts,
+        "amount": BigInts,
+        "drawn": BigInts,
+        "state": Texts,
+    },
+    part="_new",
+).insert()
+_SHARE = Table("billing_share", {"account": Uuids, "id": Uuids, "drawn": BigInts, "state": Texts}).update(
+    "account_id", "id"
+)
+_PAYMENT = Table(
+    "billing_payment",
+    {
+        "id": Uuids,
+        "account": Uuids,
+        "reference": Texts,
+        "granted": BigInts,
+        "sequence": BigInts,
+        "created_at": Moments,
+    },
+).insert()
+_NEW_CLAW_BACK = Table(
+    "billing_clawback",
+    {
+        "id": Uuids,
+        "account": Uuids,
+        "payment": Uuids,
+        "amount": BigInts,
+        "taken": BigInts,
+        "expired": BigInts,
+        "debt": BigInts,
+        "sequence": BigInts,
+        "restored_by": BigInts,
+        "created_at": Moments,
+    },
+    part="_new",
+).insert()
+_CLAW_BACK = Table("billing_clawback", {"account": Uuids, "id": Uuids, "restored_by": BigInts}).update(
+    "account_id", "id"
+)
+_DAY_COLUMNS: dict[str, type[Column]] = {
+    "id": Uuids,
+    "account": Uuids,
+    "user": Ints,
+    "day": Days,
+    "spent": BigInts,
+    "spent_capped": BigInts,
+}
+_MORE_SPENT = Table("billing_spendday", _DAY_COLUMNS, part="_more").insert(
+    "ON CONFLICT (account_id, day, user_id) DO UPDATE"
+    " SET spent = it.spent + excluded.spent, spent_capped = it.spent_capped + excluded.spent_capped"
+)
+# What takes away stands on a row that was added to before; as an insert it would break the row's own law.
+_LESS_SPENT = Table("billing_spendday", _DAY_COLUMNS, part="_less").add(
+    "spent", "spent_capped", keys=("account_id", "day"), maybe_null="user_id"
+)
+_KEY = Table(
+    "billing_idempotencykey",
+    {
+        "id": Uuids,
+        "account": Uuids,
+        "actor": Texts,
+        "scope": Texts,
+        "key": Texts,
+        "fingerprint": Blobs,
+        "status": SmallInts,
+        "made": Uuids,
+        "created_at": Moments,
+    },
+).insert()
+
+# A row's piece when it is new, and when it was changed.
+_PIECES: dict[type[book.Row], tuple[Piece, Piece | None]] = {
+    book.Payment: (_PAYMENT, None),
+    book.Lot: (_NEW_LOT, _LOT),
+    book.Hold: (_NEW_HOLD, _HOLD),
+    book.Share: (_NEW_SHARE, _SHARE),
+    book.TakenBack: (_NEW_CLAW_BACK, _CLAW_BACK),
+}
+
+
+@dataclass(slots=True)
+class _SpendDay:
+    id: UUID
+    account: UUID
+    user: int | None
+    day: date
+    spent: int
+    spent_capped: int
+
+
+@dataclass(slots=True)
+class _KeyRow:
+    id: UUID
+    account: UUID
+    actor: str
+    scope: str
+    key: str
+    fingerprint: bytes
+    status: int
+    made: UUID
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class _Text:
+    entry: UUID
+    account: UUID
+    salt: bytes
+    description: str
+    reason: str
+
+
+def _write(books: dict[UUID, book.Book], done: list[Outcome]) -> None:
+    """Writes every line with all that it moved; one statement, so that the database sees it whole or not at all."""
+    changed: dict[Piece, list[Any]] = {}
+    for books_of in books.values():
+        if books_of.lines:
+            changed.setdefault(_ACCOUNT, []).append(books_of.head)
+            changed.setdefault(_ENTRY, []).extend(books_of.lines)
+        for row in books_of.dirty.values():
+            new_and_old = _PIECES.get(type(row))
+            piece = new_and_old and (new_and_old[0] if row.is_new else new_and_old[1])
+            if piece:
+                changed.setdefault(piece, []).append(row)
+        for line in books_of.lines:
+            if line.salt is not None:
+                text = _Text(line.id, line.account, line.salt, line.description, line.reason)
+                changed.setdefault(_ENTRY_TEXT, []).append(text)
+        for (user, day), use in books_of.days.items():
+            if use.spent or use.spent_capped:
+                row = _SpendDay(new_id(), books_of.account, user, day, use.spent, use.spent_capped)
+                changed.setdefault(_LESS_SPENT if min(use.spent, use.spent_capped) < 0 else _MORE_SPENT, []).append(row)
+    for outcome in done:
+        group, key = outcome.group, outcome.group.key
+        if key is not None:
+            now = books[group.account].now
+            row = _KeyRow(
+                new_id(), group.account, key.actor, key.scope, key.key, key.fingerprint, key.status, key.made, now
+            )
+            changed.setdefault(_KEY, []).append(row)
+    if not changed:
+        return
+    parameters: dict[str, Any] = {}
+    for piece, rows in changed.items():
+        parameters |= piece.parameters(rows)
+    pieces = ",\n".join(f"piece_{at} AS ({piece.sql})" for at, piece in enumerate(changed))
+    _query(f"WITH {pieces} SELECT 1", parameters)
+
+
+# The database, spoken to without the ORM: prepared statements, binary parameters, binary answers
+
+
+def _query(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of one statement, through Django's connection and its error classes, query log and wrappers."""
+    connection.ensure_connection()
+    raw = psycopg.Cursor(connection.connection)
+    raw.format = Format.BINARY
+    cursor = connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw)
+    with cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
+# The verbs one by one: batches of one. Words and units are those of `steps.py`; each returns its line or raises its
+# refusal, takes the account's lock until the caller's transaction ends, and costs four to six statements.
+
+
+def post_one(account: UUID, *of_group: steps.Step, key: Key | None = None, also: Also | None = None) -> Outcome:
+    """One group done and written, or its refusal raised. Where `key` was answered before, `repeat` says so."""
+    try:
+        (outcome,) = post([Group(account, of_group, key)], also)
+    except IntegrityError as error:
+        raise _refusal_named_by(error) or error from error
+    return outcome.unwrap()
+
+
+def _line(account: UUID, step: steps.Step) -> book.Line:
+    return post_one(account, step).line
+
+
+def grant(account: UUID, **terms: Any) -> UUID:
+    """There is a new lot; returns its line's id, the earlier line's where the payment was granted before."""
+    result = post_one(account, steps.Grant(**terms)).results[0]
+    if isinstance(result, book.Line):
+        return result.id
+    assert isinstance(result, UUID)
+    return result
+
+
+def place_hold(account: UUID, **terms: Any) -> book.Line:
+    """The credits are promised and cannot be spent twice; the hold is the line's `of_hold`."""
+    return _line(account, steps.PlaceHold(**terms))
+
+
+def draw(account: UUID, **terms: Any) -> book.Line:
+    """The share is drawn; what it did not need is the envelope's again."""
+    return _line(account, steps.Draw(**terms))
+
+
+def capture(account: UUID, **terms: Any) -> book.Line:
+    """The hold is captured, in part or whole, and the rest given back."""
+    return _line(account, steps.Capture(**terms))
+
+
+def release(account: UUID, **terms: Any) -> book.Line:
+    """The hold is released and its credits given back."""
+    return _line(account, steps.Release(**terms))
+
+
+def expire_hold(account: UUID, **terms: Any) -> book.Line:
+    """The hold, past its end, has expired and its credits are given back; open shares are closed."""
+    return _line(account, steps.ExpireHold(**terms))
+
+
+def renew(account: UUID, **terms: Any) -> book.Hold:
+    """The hold ends no earlier than `expires_in_seconds` from now."""
+    result = post_one(account, steps.Renew(**terms)).results[0]
+    assert isinstance(result, book.Hold)
+    return result
+
+
+def capture_late(account: UUID, **terms: Any) -> book.Line:
+    """The expired hold is paid after all, from what is available now."""
+    return _line(account, steps.CaptureLate(**terms))
+
+
+def charge(account: UUID, **terms: Any) -> book.Line:
+    """The credits are spent at once, without a hold."""
+    return _line(account, steps.Charge(**terms))
+
+
+def refund(account: UUID, **terms: Any) -> book.Line:
+    """Credits that a line spent are back in their lots, in reverse order."""
+    return _line(account, steps.Refund(**terms))
+
+
+def expire_lots(account: UUID) -> None:
+    """What is due has expired."""
+    post_one(account, steps.ExpireLots(actor="clock"))
+
+
+def freeze(account: UUID, **terms: Any) -> book.Line:
+    """The payment's lots cannot be spent and do not expire."""
+    return _line(account, steps.Freeze(**terms))
+
+
+def thaw(account: UUID, **terms: Any) -> book.Line:
+    """The payment's lots can be spent again, for seven days at least."""
+    return _line(account, steps.Thaw(**terms))
+
+
+def claw_back(account: UUID, **terms: Any) -> book.Line:
+    """The payment's credits are taken back; what was spent of them is debt."""
+    return _line(account, steps.ClawBack(**terms))
+
+
+def restore(account: UUID, **terms: Any) -> book.Line:
+    """The claw-back is undone: what it took, and the debt it made, is a new lot of that payment."""
+    return _line(account, steps.Restore(**terms))
+
+
+def adjust(account: UUID, **terms: Any) -> book.Line:
+    """Staff's correction is on the statement, with its reason."""
+    return _line(account, steps.Adjust(**terms))
+
+
+def forgive(account: UUID, **terms: Any) -> book.Line:
+    """So much less is owed."""
+    return _line(account, steps.Forgive(**terms))
+
+
+def set_account_frozen(account: UUID, is_frozen: bool, reason: str) -> None:
+    """The account starts nothing and pays nothing late while frozen; what already runs is settled. Moves no money."""
+    with transaction.atomic():
+        if not lock([account]):
+            raise errors.AccountNotFound
+        Account.objects.filter(id=account).update(is_frozen=is_frozen, frozen_reason=reason if is_frozen else "")
+
+
+_REFUSED_BY = {
+    "billing_payment_reference_key": errors.PaymentAlreadyGranted,
+    "billing_clawback_pkey": errors.ClawBackAlreadyMade,
+}
+
+
+def _refusal_named_by(error: BaseException) -> errors.BillingError | None:
+    """The refusal that stands for the constraint which two accounts can race for; None for any other."""
+    cause = error.__cause__
+    name = cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
+    return _REFUSED_BY[name]() if name in _REFUSED_BY else None

@@ -1,0 +1,675 @@
+"""The vault's tables. Every law that one row can show is a named constraint here; what needs more than one row is a
+trigger in migration 0002. `ledger.py` alone writes Account, Lot, Hold, Share, Entry, SpendDay, Payment and ClawBack.
+
+Amounts are whole microcredits. Ids are UUIDv7, made here. Every account-scoped table carries `account`, and a row that
+points at another row of an account does so by (account, id), so that no reference can cross accounts.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from uuid_utils.compat import uuid7
+
+ZERO_DIGEST = bytes(32)
+
+
+def new_id() -> uuid.UUID:
+    """A new UUIDv7: ids sort by the time they were made."""
+    return uuid7()
+
+
+def zero_digest() -> bytes:
+    """The digest before an account's first line."""
+    return ZERO_DIGEST
+
+
+def row_id() -> models.UUIDField:
+    return models.UUIDField(primary_key=True, default=new_id, editable=False)
+
+
+def in_account(to: str, **options) -> models.ForeignKey:
+    """A key to another row of the same account; the database's own key, (account, x) → (account, id), is SQL."""
+    options.setdefault("related_name", "+")
+    return models.ForeignKey(to, on_delete=models.PROTECT, db_constraint=False, **options)
+
+
+def of_account() -> models.ForeignKey:
+    return models.ForeignKey("billing.Account", on_delete=models.PROTECT, related_name="+", db_index=False)
+
+
+def a_person(**options) -> models.ForeignKey:
+    options.setdefault("related_name", "+")
+    return models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, db_index=False, **options)
+
+
+class Account(models.Model):
+    """One purse. This row is the lock: whoever moves anything of the account holds it."""
+
+    id = row_id()
+    name = models.CharField(max_length=200, blank=True)
+
+    # available = balance − held − frozen. Written only together with a line of the statement.
+    balance = models.BigIntegerField(default=0)
+    held = models.BigIntegerField(default=0)
+    frozen = models.BigIntegerField(default=0)
+    debt = models.BigIntegerField(default=0)
+    entry_count = models.BigIntegerField(default=0)
+    digest = models.BinaryField(max_length=32, default=zero_digest)
+    # The last line's created_at: no line is written before the one above, even when the machine's clock goes back.
+    moved_at = models.DateTimeField(null=True, blank=True)
+
+    # Set by staff. A frozen account starts nothing and pays nothing late; what already runs is settled.
+    is_frozen = models.BooleanField(default=False)
+    frozen_reason = models.CharField(max_length=500, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="account_balance_not_negative", condition=Q(balance__gte=0)),
+            models.CheckConstraint(name="account_held_not_negative", condition=Q(held__gte=0)),
+            models.CheckConstraint(name="account_frozen_not_negative", condition=Q(frozen__gte=0)),
+            models.CheckConstraint(name="account_debt_not_negative", condition=Q(debt__gte=0)),
+            models.CheckConstraint(
+                name="account_held_and_frozen_within_balance",
+                condition=Q(balance__gte=F("held") + F("frozen")),
+            ),
+            models.CheckConstraint(
+                name="account_debt_repaid_by_what_is_free",
+                condition=Q(debt=0) | Q(balance=F("held") + F("frozen")),
+            ),
+            models.CheckConstraint(name="account_balance_within_range", condition=Q(balance__lte=10**17)),
+            models.CheckConstraint(name="account_entry_count_not_negative", condition=Q(entry_count__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or str(self.id)
+
+    @property
+    def available(self) -> int:
+        """What can be spent now, in microcredits, lots due to expire included until the next verb expires them."""
+        return self.balance - self.held - self.frozen
+
+
+class Membership(models.Model):
+    """A person's place in an account. People belong to an account only by this row."""
+
+    id = row_id()
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(max_length=20, default="owner", help_text="owner, or member")
+    # The account that a person's own sign-up opened; each person has one.
+    is_own = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="membership_once", fields=["account", "user"]),
+            models.UniqueConstraint(name="membership_one_own_account", fields=["user"], condition=Q(is_own=True)),
+            models.CheckConstraint(name="membership_role_known", condition=Q(role__in=["owner", "member"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.account}"
+
+
+class Payment(models.Model):
+    """A payment whose credits were granted: unique in the world, tied to one account for ever."""
+
+    id = row_id()
+    account = of_account()
+    # The payment's name outside: a Checkout Session, an invoice, an import's external id.
+    reference = models.CharField(max_length=255, unique=True)
+    granted = models.BigIntegerField()
+    sequence = models.BigIntegerField(help_text="The line that granted it")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="payment_account_id", fields=["account", "id"]),
+            models.CheckConstraint(name="payment_granted_positive", condition=Q(granted__gt=0)),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class Lot(models.Model):
+    """Credits granted together. They change only with a line of the statement (trigger lot_moves_by_a_line)."""
+
+    id = row_id()
+    account = of_account()
+    # plan, pack, promotion, gift, staff, goodwill: who gave them; decides nothing but a plan's caps.
+    source = models.CharField(max_length=20)
+    is_promotional = models.BooleanField(default=False)
+    amount = models.BigIntegerField()
+    remaining = models.BigIntegerField()
+    held = models.BigIntegerField(default=0)
+    spent = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+    taken = models.BigIntegerField(default=0)
+    repaid = models.BigIntegerField(default=0)
+    # Lower burns first. Set by what grants; never changes.
+    priority = models.SmallIntegerField(default=50)
+    granted_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # expires_at, until credits that were held or spent come back after it (grace of seven days).
+    spendable_until = models.DateTimeField(null=True, blank=True)
+    # Frozen by a dispute over its payment: not spendable, not expiring.
+    is_frozen = models.BooleanField(default=False)
+    payment = in_account("billing.Payment", null=True, blank=True, db_index=False)
+    moved_by = models.BigIntegerField(help_text="The last line that moved it")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="lot_account_id", fields=["account", "id"]),
+            models.CheckConstraint(name="lot_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="lot_parts_add_up",
+                condition=Q(
+                    amount=F("remaining") + F("spent") + F("expired") + F("taken") + F("repaid"),
+                ),
+            ),
+            models.CheckConstraint(
+                name="lot_held_within_remaining", condition=Q(held__gte=0) & Q(remaining__gte=F("held"))
+            ),
+            models.CheckConstraint(
+                name="lot_parts_not_negative",
+                condition=Q(spent__gte=0) & Q(expired__gte=0) & Q(taken__gte=0) & Q(repaid__gte=0),
+            ),
+            models.CheckConstraint(
+                name="lot_spendable_at_least_until_expiry",
+                condition=(Q(expires_at=None) & Q(spendable_until=None))
+                | (Q(expires_at__isnull=False) & Q(spendable_until__gte=F("expires_at"))),
+            ),
+            models.CheckConstraint(name="lot_source_named", condition=~Q(source="")),
+        ]
+        indexes = [
+            models.Index(name="lot_with_credits", fields=["account"], condition=Q(remaining__gt=0)),
+            models.Index(name="lot_payment", fields=["payment"], condition=Q(payment__isnull=False)),
+            models.Index(name="lot_due", fields=["spendable_until"], condition=Q(remaining__gt=0) & Q(is_frozen=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} lot {self.id}"
+
+
+class Hold(models.Model):
+    """Credits promised to one piece of work, with the receipt of the lots that gave them.
+
+    OPEN → CAPTURED | RELEASED | EXPIRED; an ended hold never changes again, but that an expired one may be captured
+    late, once. `captured` is the first so many microcredits of the receipt, read in its order.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        CAPTURED = "captured"
+        RELEASED = "released"
+        EXPIRED = "expired"
+
+    id = row_id()
+    account = of_account()
+    user = a_person(null=True, blank=True)
+    # "job" for work that runs here, else the person or service that placed it; nobody else moves it.
+    owner = models.CharField(max_length=100)
+    reference = models.CharField(max_length=200)
+    # What people read about it, and where they can look; opaque, from above.
+    label = models.CharField(max_length=300, blank=True)
+    link = models.CharField(max_length=300, blank=True)
+    amount = models.BigIntegerField()
+    captured = models.BigIntegerField(default=0)
+    # Null until an expired hold is captured late; then what that took.
+    captured_late = models.BigIntegerField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    is_envelope = models.BooleanField(default=False)
+    price_version = models.UUIDField(null=True, blank=True)
+    receipt_lots = ArrayField(models.UUIDField())
+    receipt_amounts = ArrayField(models.BigIntegerField())
+    placed_at = models.DateTimeField()
+    # The UTC day whose spend it counts toward, whenever it ends.
+    placed_on = models.DateField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    moved_by = models.BigIntegerField(help_text="The last line that moved it")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="hold_account_id", fields=["account", "id"]),
+            models.CheckConstraint(name="hold_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="hold_captured_within_amount", condition=Q(captured__gte=0) & Q(captured__lte=F("amount"))
+            ),
+            models.CheckConstraint(
+                name="hold_state_known", condition=Q(state__in=["open", "captured", "released", "expired"])
+            ),
+            models.CheckConstraint(
+                name="hold_ended_at_its_end",
+                condition=(Q(state="open") & Q(ended_at=None)) | (~Q(state="open") & Q(ended_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="hold_captured_late_after_expiry",
+                condition=Q(captured_late=None)
+                | (Q(state="expired") & Q(captured_late__gte=0) & Q(captured_late__lte=F("amount") - F("captured"))),
+            ),
+        ]
+        indexes = [
+            models.Index(name="hold_open", fields=["account"], condition=Q(state="open")),
+            models.Index(name="hold_due", fields=["expires_at"], condition=Q(state="open")),
+            models.Index(name="hold_reference", fields=["account", "reference"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"hold {self.id}"
+
+    @property
+    def left(self) -> int:
+        """What is still held, in microcredits."""
+        return self.amount - self.captured if self.state == Hold.State.OPEN else 0
+
+
+class Share(models.Model):
+    """One child's part of an envelope: OPEN → DRAWN | CLOSED."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        DRAWN = "drawn"
+        CLOSED = "closed"
+
+    id = row_id()
+    account = of_account()
+    hold = in_account("billing.Hold", db_index=False)
+    reference = models.CharField(max_length=200)
+    amount = models.BigIntegerField()
+    drawn = models.BigIntegerField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="share_account_id", fields=["account", "id"]),
+            models.UniqueConstraint(name="share_reference_once", fields=["account", "hold", "reference"]),
+            models.CheckConstraint(name="share_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="share_drawn_when_drawn",
+                condition=(Q(state="drawn") & Q(drawn__gte=0) & Q(drawn__lte=F("amount")))
+                | (Q(state__in=["open", "closed"]) & Q(drawn=None)),
+            ),
+        ]
+        indexes = [models.Index(name="share_open", fields=["account", "hold"], condition=Q(state="open"))]
+
+    def __str__(self) -> str:
+        return f"share {self.reference}"
+
+
+class Entry(models.Model):
+    """One line of an account's statement: one verb on one account. Added, never edited, deleted or truncated."""
+
+    class Kind(models.TextChoices):
+        GRANT = "grant"
+        HOLD = "hold"
+        DRAW = "draw"
+        CAPTURE = "capture"
+        RELEASE = "release"
+        HOLD_EXPIRED = "hold_expired"
+        LATE_CAPTURE = "late_capture"
+        CHARGE = "charge"
+        REFUND = "refund"
+        LOT_EXPIRED = "lot_expired"
+        FREEZE = "freeze"
+        THAW = "thaw"
+        CLAW_BACK = "claw_back"
+        RESTORE = "restore"
+        ADJUST = "adjust"
+        FORGIVE = "forgive"
+        REPAY = "repay"
+
+    id = row_id()
+    # The trigger entry_agrees_with_account proves the account with every line; a key of its own would cost twice.
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    sequence = models.BigIntegerField()
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    # The line's size, never negative.
+    amount = models.BigIntegerField()
+    balance_delta = models.BigIntegerField()
+    held_delta = models.BigIntegerField()
+    frozen_delta = models.BigIntegerField()
+    debt_delta = models.BigIntegerField()
+    balance_after = models.BigIntegerField()
+    held_after = models.BigIntegerField()
+    frozen_after = models.BigIntegerField()
+    debt_after = models.BigIntegerField()
+    # The lots it moved, one element a lot in each of the three.
+    lots = ArrayField(models.UUIDField())
+    remaining_deltas = ArrayField(models.BigIntegerField())
+    held_deltas = ArrayField(models.BigIntegerField())
+    hold = in_account("billing.Hold", null=True, blank=True, db_index=False)
+    refunds = in_account("billing.Entry", null=True, blank=True, db_index=False)
+    user = a_person(null=True, blank=True)
+    actor = models.CharField(max_length=100)
+    occurred_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    # Salted hash of the texts that stand in EntryText, so that a person can be erased and the chain still verified.
+    text_hash = models.BinaryField(max_length=32, null=True, blank=True)
+    digest = models.BinaryField(max_length=32)
+
+    class Meta:
+        verbose_name_plural = "entries"
+        constraints = [
+            models.UniqueConstraint(name="entry_sequence_once", fields=["account", "sequence"]),
+            models.UniqueConstraint(name="entry_account_id", fields=["account", "id"]),
+            models.CheckConstraint(name="entry_sequence_positive", condition=Q(sequence__gt=0)),
+            models.CheckConstraint(name="entry_amount_not_negative", condition=Q(amount__gte=0)),
+        ]
+        indexes = [
+            models.Index(name="entry_hold", fields=["hold"], condition=Q(hold__isnull=False)),
+            models.Index(name="entry_refunds", fields=["refunds"], condition=Q(refunds__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.sequence}"
+
+
+class EntryText(models.Model):
+    """The words of a line: erasable, while the line keeps their salted hash."""
+
+    entry = models.OneToOneField(Entry, on_delete=models.PROTECT, primary_key=True, related_name="text")
+    account = of_account()
+    salt = models.BinaryField(max_length=16)
+    description = models.CharField(max_length=300, blank=True)
+    reason = models.CharField(max_length=1000, blank=True)
+
+    def __str__(self) -> str:
+        return self.description or self.reason
+
+
+class SpendLimit(models.Model):
+    """The most that may be committed in a run, a UTC day, a UTC month. Null means no limit of that kind.
+
+    A plan's row binds what comes from plan and promotional credits; staff's row replaces the plan's and binds
+    everything; person's (the account's own) and member's only tighten.
+    """
+
+    class Source(models.TextChoices):
+        PLAN = "plan"
+        STAFF = "staff"
+        PERSON = "person"
+        MEMBER = "member"
+
+    id = row_id()
+    account = of_account()
+    source = models.CharField(max_length=10, choices=Source.choices)
+    user = a_person(null=True, blank=True)
+    per_run = models.BigIntegerField(null=True, blank=True)
+    per_day = models.BigIntegerField(null=True, blank=True)
+    per_month = models.BigIntegerField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="spend_limit_once", fields=["account", "source", "user"], nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                name="spend_limit_member_named",
+                condition=(Q(source="member") & Q(user__isnull=False)) | (~Q(source="member") & Q(user=None)),
+            ),
+            models.CheckConstraint(
+                name="spend_limit_not_negative",
+                condition=(Q(per_run=None) | Q(per_run__gte=0))
+                & (Q(per_day=None) | Q(per_day__gte=0))
+                & (Q(per_month=None) | Q(per_month__gte=0)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} limit"
+
+
+class SpendDay(models.Model):
+    """What an account's member committed on a UTC day: all of it, and the part from plan and promotional lots."""
+
+    id = row_id()
+    account = of_account()
+    user = a_person(null=True, blank=True)
+    day = models.DateField()
+    spent = models.BigIntegerField()
+    spent_capped = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="spend_day_once", fields=["account", "day", "user"], nulls_distinct=False),
+            models.CheckConstraint(
+                name="spend_day_capped_within_spent",
+                condition=Q(spent_capped__gte=0) & Q(spent__gte=F("spent_capped")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class ClawBack(models.Model):
+    """Credits of a payment taken back for one refund or lost dispute, and whether that was undone."""
+
+    # The id of the refund row that it is for: once in the world.
+    id = models.UUIDField(primary_key=True)
+    account = of_account()
+    payment = in_account("billing.Payment", db_index=False)
+    amount = models.BigIntegerField()
+    taken = models.BigIntegerField()
+    expired = models.BigIntegerField()
+    debt = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    restored_by = models.BigIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="claw_back_account_id", fields=["account", "id"]),
+            models.CheckConstraint(
+                name="claw_back_parts_add_up",
+                condition=Q(amount__gt=0)
+                & Q(taken__gte=0)
+                & Q(expired__gte=0)
+                & Q(debt__gte=0)
+                & Q(amount=F("taken") + F("expired") + F("debt")),
+            ),
+        ]
+        indexes = [models.Index(name="claw_back_payment", fields=["payment"])]
+
+    def __str__(self) -> str:
+        return f"claw-back {self.id}"
+
+
+class IdempotencyKey(models.Model):
+    """A client's key and what it made, kept for ever: a repeat finds the thing, another body is refused."""
+
+    id = row_id()
+    account = of_account()
+    actor = models.CharField(max_length=100)
+    scope = models.CharField(max_length=200, help_text="Method and path")
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.SmallIntegerField()
+    made = models.UUIDField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="idempotency_key_once", fields=["account", "actor", "scope", "key"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Token(models.Model):
+    """A program's credential: shown once, kept as a hash. It names one account; a service token may name others."""
+
+    class Scope(models.TextChoices):
+        READ = "read"
+        SPEND = "spend"
+        SERVICE = "service"
+
+    id = row_id()
+    account = of_account()
+    user = a_person()
+    name = models.CharField(max_length=100)
+    scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.READ)
+    hash = models.BinaryField(max_length=32, unique=True)
+    hint = models.CharField(max_length=8, help_text="Its last characters, to tell it from others")
+    # Service tokens: the source's name, the operations it may use, its largest amount, its ceiling a day.
+    source = models.CharField(max_length=100, blank=True)
+    operations = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    amount_max = models.BigIntegerField(null=True, blank=True)
+    day_max = models.BigIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="token_scope_known", condition=Q(scope__in=["read", "spend", "service"])),
+            models.CheckConstraint(
+                name="token_service_bounded",
+                condition=~Q(scope="service")
+                | (~Q(source="") & Q(amount_max__isnull=False) & Q(day_max__isnull=False)),
+            ),
+        ]
+        indexes = [models.Index(name="token_user", fields=["user"])]
+        permissions = [("make_service_token", "Can make service tokens")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Audit(models.Model):
+    """Who did, or was refused, what. Append-only."""
+
+    id = row_id()
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    actor = models.CharField(max_length=100)
+    act = models.CharField(max_length=60)
+    is_refusal = models.BooleanField(default=False)
+    code = models.CharField(max_length=60, blank=True)
+    # Microcredits that count toward what one member of staff may do alone in a day on one account.
+    amount = models.BigIntegerField(default=0)
+    subject = models.CharField(max_length=200, blank=True, help_text="What it was done to, as kind:id")
+    facts = models.JSONField(default=dict, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "audit trail"
+        indexes = [
+            models.Index(name="audit_account_time", fields=["account", "-created_at"]),
+            models.Index(name="audit_actor_time", fields=["actor", "-created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.act
+
+
+class Approval(models.Model):
+    """A staff act that waits for, or got, its second person: WAITING → APPROVED | DECLINED."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        APPROVED = "approved"
+        DECLINED = "declined"
+
+    id = row_id()
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    act = models.CharField(max_length=60)
+    amount = models.BigIntegerField()
+    # What the act needs to be carried out: its own form's cleaned values, as text.
+    instruction = models.JSONField()
+    reason = models.CharField(max_length=1000)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    asked_by = a_person()
+    asked_at = models.DateTimeField(auto_now_add=True)
+    decided_by = a_person(null=True, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_note = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="approval_by_a_second_person", condition=Q(decided_by=None) | ~Q(decided_by=F("asked_by"))
+            ),
+            models.CheckConstraint(
+                name="approval_decided_by_someone",
+                condition=(Q(state="waiting") & Q(decided_by=None))
+                | (~Q(state="waiting") & Q(decided_by__isnull=False)),
+            ),
+        ]
+        indexes = [models.Index(name="approval_waiting", fields=["state"], condition=Q(state="waiting"))]
+
+    def __str__(self) -> str:
+        return f"{self.act} ({self.state})"
+
+
+class Notice(models.Model):
+    """Something that people of an account must know: shown in the page until seen, and sent by mail once."""
+
+    id = row_id()
+    account = of_account()
+    # The same news is told once: a threshold crossed today, a lot about to expire, a job's end.
+    key = models.CharField(max_length=200)
+    level = models.CharField(max_length=10, default="info", help_text="info, good, warning or bad")
+    title = models.CharField(max_length=200)
+    body = models.TextField(blank=True)
+    link = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="notice_once", fields=["account", "key"])]
+        indexes = [
+            models.Index(name="notice_unseen", fields=["account"], condition=Q(seen_at=None)),
+            models.Index(name="notice_unmailed", fields=["created_at"], condition=Q(mailed_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Alert(models.Model):
+    """Something that staff must look at: open from its first sight until it is cleared, once at a time per key."""
+
+    id = row_id()
+    name = models.CharField(max_length=60)
+    key = models.CharField(max_length=200, blank=True)
+    sentence = models.CharField(max_length=500)
+    facts = models.JSONField(default=dict, blank=True)
+    opened_at = models.DateTimeField(auto_now_add=True)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+    cleared_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="alert_open_once", fields=["name", "key"], condition=Q(cleared_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class ImportedAccount(models.Model):
+    """A balance taken over from a replaced system, once per external id."""
+
+    external_id = models.CharField(max_length=200, primary_key=True)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    entry = models.ForeignKey(Entry, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    fingerprint = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.external_id
