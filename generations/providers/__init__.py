@@ -1,0 +1,39 @@
+"""Who executes jobs here: each provider by its name, and those that people may choose for an operation.
+
+To add one: copy the nearest module, name it in PROVIDERS, and list it under its operations in DEFAULT_PROVIDERS of
+config/settings.py.
+"""
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from generations.providers.base import NotOffered, Provider
+
+# Paths, not classes: the renderer's and the stand-in's processes import this package without Django being set up.
+PROVIDERS = {
+    "local": "generations.providers.local.Local",
+    "rehearsal": "generations.providers.rehearsal.Rehearsal",
+}
+
+
+def get(name: str) -> Provider:
+    """The provider of that name, also for jobs it was given earlier. Raises NotOffered where it is not set up here."""
+    if name not in PROVIDERS:
+        raise NotOffered(f"There is no provider {name!r}; there are {', '.join(sorted(PROVIDERS))}.")
+    provider: Provider = import_string(PROVIDERS[name])()
+    return provider
+
+
+def offered(operation: str) -> list[Provider]:
+    """The providers that may be chosen for an operation, the default one first; those not set up here are left out."""
+    found = []
+    for name in settings.DEFAULT_PROVIDERS.get(operation, []):
+        try:
+            provider = get(name)
+        except NotOffered:
+            if name not in PROVIDERS:
+                raise  # a setting that names nothing is a mistake to be heard
+            continue
+        if operation in provider.operations:
+            found.append(provider)
+    return found
