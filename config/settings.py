@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from config.embedded import socket_folder
 from config.logs import logging_config
@@ -423,7 +424,50 @@ STRIPE_LIVE_SECRET_KEY = STRIPE_SECRET_KEY if STRIPE_LIVE_MODE else ""
 STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
-UNFOLD = {"SITE_TITLE": "Holdfast", "SITE_HEADER": "Holdfast", "SITE_SUBHEADER": "The credit desk"}
+# The admin's look: the colours of static/holdfast/money.css as Unfold's two ramps
+UNFOLD = {
+    "SITE_TITLE": "Holdfast",
+    "SITE_HEADER": "Holdfast",
+    "SITE_SUBHEADER": "The staff desk",
+    "SITE_URL": "/",
+    "SITE_ICON": {
+        "light": lambda request: static("holdfast/mark.svg"),
+        "dark": lambda request: static("holdfast/mark-dark.svg"),
+    },
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("holdfast/favicon.svg")},
+    ],
+    "STYLES": [lambda request: static("holdfast/money.css"), lambda request: static("holdfast/admin.css")],
+    "BORDER_RADIUS": "10px",
+    "COLORS": {
+        "base": {
+            "50": "#f6f4ee",
+            "100": "#efece3",
+            "200": "#e2ddd0",
+            "300": "#cfc8b6",
+            "400": "#93a2a7",
+            "500": "#5c6a72",
+            "600": "#40525b",
+            "700": "#2e4955",
+            "800": "#1b2e37",
+            "900": "#111e25",
+            "950": "#0c161b",
+        },
+        "primary": {
+            "50": "#eff6f5",
+            "100": "#dcebe8",
+            "200": "#b7d8d4",
+            "300": "#86c2bc",
+            "400": "#4fbcb3",
+            "500": "#23948d",
+            "600": "#0c6a66",
+            "700": "#0a5a57",
+            "800": "#0b4947",
+            "900": "#0b3b3a",
+            "950": "#062524",
+        },
+    },
+}
 
 LOGGING_CONFIG = None
 logging_config(is_json=IS_PRODUCTION, is_quiet="pytest" in sys.modules)
