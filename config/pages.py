@@ -81,7 +81,9 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answers a form without its CSRF token."""
-    return _error(request, 403)
+    if request.path.startswith(("/api/", "/webhooks/")):
+        return _error(request, 403)
+    return render(request, "403_csrf.html", status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
