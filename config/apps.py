@@ -6,3 +6,8 @@ class ConfigConfig(AppConfig):
     label = "config"
     verbose_name = "Holdfast"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from config import checks  # registers them
+
+        assert checks

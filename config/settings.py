@@ -63,6 +63,15 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment for a child process of ours: this one's, with changes."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(BASE_DIR), env.str("PYTHONPATH", "")))),
+        **changes,
+    }
+
+
 # Where and as what this process runs
 HOLDFAST_ENV = _choice("HOLDFAST_ENV", "development", ("development", "test", "production"))
 HOLDFAST_ROLE = _choice("HOLDFAST_ROLE", "command", ("web", "worker", "command"))
@@ -319,6 +328,7 @@ Q_CLUSTER = {
     "has_replica": False,
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
+HEARTBEAT_FILE = env.str("HOLDFAST_HEARTBEAT_FILE", "")  # the supervisor's, not a person's
 HEARTBEAT_SECONDS = 30
 HEARTBEAT_LATE_SECONDS = 90
 

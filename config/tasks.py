@@ -1,14 +1,18 @@
 """The worker's sign of life."""
 
 import time
+from pathlib import Path
 
+from django.conf import settings
 from django.core.cache import cache
 
 HEARTBEAT_KEY = "worker-heartbeat"
 
 
 def heartbeat() -> None:
-    """The worker has shown that it takes tasks from the queue and finishes them."""
+    """The worker has shown that it takes tasks: to its supervisor by a file, to everybody by the cache."""
+    if settings.HEARTBEAT_FILE:
+        Path(settings.HEARTBEAT_FILE).touch()
     cache.set(HEARTBEAT_KEY, time.time(), timeout=None)
 
 

@@ -1,0 +1,67 @@
+"""The processes that `up` and `worker` keep alive, as the supervisor takes them."""
+
+import os
+import socket
+import sys
+from importlib.util import find_spec
+
+from django.conf import settings
+
+from config.heartbeat import Watch
+from config.settings import child_environment
+from config.supervisor import Child
+
+LOCAL_RENDERER = "generations.providers.local_renderer"
+REHEARSAL = "generations.providers.stand_ins.rehearsal"
+
+
+def is_there(module: str) -> bool:
+    """Says whether a module can be started."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def web_server(host: str, port: int) -> Child:
+    """gunicorn with threads: two processes, so that a slow request never stops the others."""
+    figures = settings.RUN_DIR / "metrics"
+    figures.mkdir(parents=True, exist_ok=True)
+    for left_over in figures.glob("*.db"):
+        left_over.unlink()
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    command = (sys.executable, "-m", "gunicorn", "-c", "python:config.gunicorn", "--workers", "2", "--bind", address)
+    return Child("web server", command, child_environment(HOLDFAST_ROLE="web", PROMETHEUS_MULTIPROC_DIR=str(figures)))
+
+
+def queue_worker() -> Child:
+    """The queue's worker processes, watched by their heartbeat."""
+    settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
+    file = settings.RUN_DIR / f"worker-{os.getpid()}.beat"
+    file.unlink(missing_ok=True)
+    watch = Watch(file)
+    environment = child_environment(HOLDFAST_ROLE="worker", HOLDFAST_HEARTBEAT_FILE=str(file))
+    command = (sys.executable, "-m", "config.queue")
+    return Child("worker", command, environment, stuck=watch.stuck, started=watch.started)
+
+
+def local_renderer() -> Child:
+    """The process that renders videos on this machine."""
+    settings.LOCAL_DIR.mkdir(parents=True, exist_ok=True)
+    command = (sys.executable, "-m", LOCAL_RENDERER, str(settings.LOCAL_DIR))
+    return Child("local renderer", command, child_environment(HOLDFAST_ROLE="command"))
+
+
+def rehearsal_provider(port: int) -> Child:
+    """The stand-in behind the rehearsal provider."""
+    state = settings.DATA_DIR / "rehearsal.sqlite3"
+    command = (sys.executable, "-m", REHEARSAL, "--port", str(port), "--state", str(state))
+    return Child("rehearsal provider", command, child_environment(HOLDFAST_ROLE="command"))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

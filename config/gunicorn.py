@@ -1,0 +1,23 @@
+"""gunicorn's settings for `up`; address, folder and number of processes stand on its command line."""
+
+import signal
+
+from config.parent_death import forks_end_with_us
+
+wsgi_app = "config.wsgi:application"
+worker_class = "gthread"
+threads = 8
+preload_app = True
+timeout = 60
+graceful_timeout = 1
+keepalive = 5
+backlog = 1024
+limit_request_line = 4094
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm"  # noqa: S108 (gunicorn's heartbeat file, unlinked at once)
+loglevel = "warning"
+
+
+def when_ready(server: object) -> None:
+    """Every worker process ends with this one."""
+    forks_end_with_us(signal.SIGKILL)
