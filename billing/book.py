@@ -255,8 +255,10 @@ class Book:
         self.spendings: dict[UUID, Spending] = {}
         self.payments: dict[UUID, Payment] = {}
         self.claw_backs: dict[UUID, TakenBack] = {}
-        # Payment references granted before, to another account too; and ids of claw-backs made before.
+        # What is once in the world: payment references granted before, None where to another account; and the ids
+        # of claw-backs made on other accounts.
         self.granted: dict[str, Payment | None] = {}
+        self.taken_elsewhere: set[UUID] = set()
         self.lines: list[Line] = []
         self.days: dict[tuple[int | None, date], limits.Use] = {}
         self.dirty: dict[int, Row] = {}
@@ -558,6 +560,9 @@ class Book:
             raise errors.InvalidInstruction(amount=credits.format(amount))
         if any(part <= 0 for _, part in step.shares) or sum(part for _, part in step.shares) > amount:
             raise errors.SharesExceedHold
+        references = [reference for reference, _ in step.shares]
+        if len(set(references)) < len(references):
+            raise errors.ShareNotOpen(share=max(references, key=references.count))
         allowed = self._refuse_spending(step, amount, opens_hold=True)
         # refusing ends
 
@@ -698,9 +703,9 @@ class Book:
             raise errors.CaptureExceedsHold(left=credits.format(hold.left))
         if self.head.is_frozen:
             raise errors.AccountFrozen
-        if self.head.debt:
-            raise errors.AccountInDebt(debt=credits.format(self.head.debt))
         if amount > self.head.available:
+            if self.head.debt:
+                raise errors.AccountInDebt(debt=credits.format(self.head.debt))
             raise insufficient(amount, self.head.available)
         # refusing ends
 
@@ -790,7 +795,7 @@ class Book:
         payment = self.payments.get(step.payment)
         if payment is None:
             raise errors.PaymentNotFound
-        if step.id in self.claw_backs:
+        if step.id in self.claw_backs or step.id in self.taken_elsewhere:
             raise errors.ClawBackAlreadyMade
         before = [row for row in self.claw_backs.values() if row.payment == payment.id and row.restored_by is None]
         left = payment.granted - sum(row.amount for row in before)

@@ -20,7 +20,7 @@ from uuid import UUID
 import psycopg
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from psycopg.pq import Format
 
 from . import alerts, book, errors, limits, steps
@@ -92,14 +92,18 @@ def post(groups: Sequence[Group], also: Also | None = None) -> list[Outcome]:
     """Every group done or refused, in the order given; what was done is written, with what `also` writes beside it.
 
     Takes the account locks (FOR NO KEY UPDATE, in order of id) until the caller's transaction ends, a chunk of
-    `LEDGER_ACCOUNTS_PER_STATEMENT` accounts at a time. Six round trips for a chunk of any size. A write that fails is
-    halved until one group fails alone: that one is quarantined and staff are alerted.
+    `LEDGER_ACCOUNTS_PER_STATEMENT` accounts at a time. Six round trips for a chunk of any size. Whatever fails but the
+    database itself is halved until one group fails alone: that one is quarantined and staff are alerted; a refusal
+    that `also` raised is that group's. The only group of a batch raises what it met.
     """
     outcomes = [Outcome(group) for group in groups]
     with transaction.atomic(savepoint=False):
         _claim_keys(outcomes)
         for chunk in _chunks(outcomes):
-            _post_or_halve(chunk, also)
+            if len(outcomes) == 1:
+                _post(chunk, also)
+            else:
+                _post_or_halve(chunk, also)
     return outcomes
 
 
@@ -125,21 +129,18 @@ def _chunks(outcomes: list[Outcome]) -> Iterator[list[Outcome]]:
 
 def _post_or_halve(outcomes: list[Outcome], also: Also | None) -> None:
     if len(outcomes) == 1:
-        _post(outcomes, also)
+        _post_alone(outcomes[0], also)
         return
     try:
         with transaction.atomic():
             _post(outcomes, also)
-    except OperationalError:
+    except (OperationalError, InterfaceError):
         raise
-    except DatabaseError as error:
+    except Exception as error:
         log.warning("batch_halved", groups=len(outcomes), error=str(error))
         middle = len(outcomes) // 2
-        for half in (outcomes[:middle], outcomes[middle:]):
-            if len(half) > 1:
-                _post_or_halve(half, also)
-            else:
-                _post_alone(half[0], also)
+        _post_or_halve(outcomes[:middle], also)
+        _post_or_halve(outcomes[middle:], also)
 
 
 def _post_alone(outcome: Outcome, also: Also | None) -> None:
@@ -147,9 +148,11 @@ def _post_alone(outcome: Outcome, also: Also | None) -> None:
     try:
         with transaction.atomic():
             _post([outcome], also)
-    except OperationalError:
+    except (OperationalError, InterfaceError):
         raise
-    except DatabaseError as error:
+    except errors.BillingError as refusal:
+        outcome.results, outcome.refusal = [], refusal
+    except Exception as error:
         outcome.results, outcome.refusal = [], _refusal_named_by(error)
         if outcome.refusal is not None:
             return
@@ -276,7 +279,7 @@ SELECT account_id, id, hold_id, reference, amount, drawn, state
   FROM billing_share WHERE account_id = ANY(%(accounts)s) AND hold_id = ANY(%(holds)s)
 """
 _SPENDINGS = """
-SELECT entry.account_id, entry.id, entry.kind, coalesce(hold.user_id, entry.user_id),
+SELECT entry.account_id, entry.id, entry.kind, CASE WHEN hold.id IS NULL THEN entry.user_id ELSE hold.user_id END,
        coalesce(hold.placed_on, (entry.created_at AT TIME ZONE 'UTC')::date), entry.lots, entry.remaining_deltas,
        (SELECT coalesce(sum(refund.amount), 0)::bigint FROM billing_entry refund WHERE refund.refunds_id = entry.id)
   FROM billing_entry entry
@@ -393,8 +396,11 @@ def _find_payments(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.S
     rows = _query(_CLAW_BACKS, {"accounts": accounts, "payments": Uuids(payments), "claw_backs": Uuids(claw_backs)})
     for row in rows:
         taken = book.TakenBack(*row)
-        if row[0] in books:
-            books[row[0]].claw_backs[taken.id] = taken
+        for other, books_of in books.items():
+            if other != taken.account:
+                books_of.taken_elsewhere.add(taken.id)
+        if taken.account in books:
+            books[taken.account].claw_backs[taken.id] = taken
             payments.add(taken.payment)
     asked = {"accounts": accounts, "references": Texts(references), "payments": Uuids(payments)}
     for row in _query(_PAYMENTS, asked):

@@ -85,10 +85,12 @@ def allowance(
                 row = use(days, today, user=member, month=span == "month")
                 used = row.spent_capped if is_plan else row.spent
             wanted = max(0, amount - uncapped_available) if is_plan else amount
-            if used + wanted > most:
+            # A limit lowered below what is used already leaves nothing, not less than nothing.
+            left = max(0, most - used)
+            if wanted > left:
                 raise _refusal(limit.source, span, most, used, today)
             if is_plan:
-                allowed = most - used if allowed is None else min(allowed, most - used)
+                allowed = left if allowed is None else min(allowed, left)
     return allowed
 
 
