@@ -5,7 +5,7 @@
    dialog[data-modal]                      is shown as a modal when it arrives open
    data-copy="#id"                         copies that element's text or value
    data-dismiss                            removes the notice it stands in
-   time[data-as="ago|time|day|moment"]     is told in the reader's own zone
+   time[data-as="ago|clock|time|day|moment"]     is told in the reader's own zone
    output[data-of="id"], data-count="id"   shows a range's value, counts a text's characters
    form[data-once]                         is sent once, however often the button is pressed */
 (function () {
@@ -32,6 +32,7 @@
   /* Times: the server writes UTC, the reader sees their own clock; the title keeps the exact moment. */
   var units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
   var formats = {
+    clock: { hour: "2-digit", minute: "2-digit" },
     time: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
     day: { day: "numeric", month: "short", year: "numeric" },
     moment: { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }
