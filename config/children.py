@@ -43,7 +43,7 @@ def queue_worker() -> Child:
     watch = Watch(file)
     environment = child_environment(HOLDFAST_ROLE="worker", HOLDFAST_HEARTBEAT_FILE=str(file))
     command = (sys.executable, "-m", "config.queue")
-    return Child("worker", command, environment, stuck=watch.stuck, started=watch.started)
+    return Child("worker", command, environment, stuck=watch.stuck, started=watch.started, follows_database=True)
 
 
 def local_renderer() -> Child:

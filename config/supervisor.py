@@ -53,13 +53,17 @@ class Restarts:
 
 @dataclass
 class Child:
-    """A process that is kept alive. `stuck` says, from time to time, why it must be started again; None: it is well."""
+    """A process that is kept alive. `stuck` says, from time to time, why it must be started again; None: it is well.
+
+    One that `follows_database` starts afresh with it: the queue's reader sleeps ten seconds on a lost connection.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     stuck: Callable[[], str | None] = lambda: None
     started: Callable[[], None] = lambda: None
+    follows_database: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -73,6 +77,13 @@ class Child:
             preexec_fn=ends_with_parent(os.getpid(), signal.SIGKILL),
         )
         self.started()
+
+    def kill(self) -> None:
+        """The process and its group are gone."""
+        self.end(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+        self.process = None
 
     def end(self, signal_number: int) -> None:
         """The whole group of the process has been sent the signal."""
@@ -122,6 +133,10 @@ class Supervisor:
             except EmbeddedError as error:
                 self.say(str(error))
                 restarts.count()
+                return
+            for child in self.children:
+                if child.follows_database:
+                    child.kill()
 
     def _look_after(self, child: Child) -> None:
         restarts = self.restarts[child.name]
@@ -133,9 +148,7 @@ class Supervisor:
         if why is None:
             return
         self.say(f"The {child.name} {why}; starting it again.")
-        child.end(signal.SIGKILL)
-        child.process.wait()
-        child.process = None
+        child.kill()
         restarts.count()
 
     def stop(self) -> None:
@@ -148,9 +161,7 @@ class Supervisor:
                 with suppress(subprocess.TimeoutExpired):
                     child.process.wait(max(0.0, until - time.monotonic()))
         for child in self.children:
-            child.end(signal.SIGKILL)
-            if child.process is not None:
-                child.process.wait()
+            child.kill()
         if self.server is not None:
             self.server.stop()
 
