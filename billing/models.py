@@ -548,6 +548,11 @@ class Token(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def speaks_as(self) -> str:
+        """Who acts when this token does: the service by its name, else the token itself."""
+        return f"service:{self.source}" if self.scope == Token.Scope.SERVICE else f"token:{self.id}"
+
 
 class Audit(models.Model):
     """Who did, or was refused, what. Append-only."""

@@ -1,0 +1,113 @@
+"""Who belongs to which account, and as whom a request speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+
+from .models import Account, Membership, Token
+
+SESSION_ACCOUNT = "account"
+
+
+def open_account(user: Any) -> Account:
+    """The person's own account, opened now if there was none. May be called again; holds no credits and no plan."""
+    own = Membership.objects.select_related("account").filter(user=user, is_own=True).first()
+    if own is not None:
+        return own.account
+    with transaction.atomic():
+        account = Account.objects.create(name=str(user.email or user.get_username())[:200])
+        mine = Membership(account=account, user=user, role="owner", is_own=True)
+        Membership.objects.bulk_create([mine], ignore_conflicts=True)
+        own = Membership.objects.select_related("account").get(user=user, is_own=True)
+        if own.account_id != account.id:  # another request was first; the account that nobody joined goes
+            account.delete()
+    return own.account
+
+
+def may(user: Any, account: UUID) -> bool:
+    """Says whether the person belongs to the account."""
+    return Membership.objects.filter(user=user, account=account).exists()
+
+
+def role_in(user: Any, account: UUID) -> str | None:
+    """The person's role in the account: owner, member, or None for a stranger."""
+    return Membership.objects.filter(user=user, account=account).values_list("role", flat=True).first()
+
+
+def account_of(request: Any) -> UUID:
+    """The account that a request speaks for: its token's; else the one chosen in the session; else the person's own.
+
+    Costs one query for a session, none for a token, and none when asked again.
+    """
+    known: UUID | None = getattr(request, "_account", None)
+    if known is None:
+        token = token_of(request)
+        known = token.account_id if token is not None else _chosen(request)
+        request._account = known
+    return known
+
+
+def _chosen(request: Any) -> UUID:
+    rows = {row.account_id: row for row in Membership.objects.filter(user=request.user)}
+    wanted = request.session.get(SESSION_ACCOUNT) if hasattr(request, "session") else None
+    for account in rows:
+        if str(account) == wanted:
+            return account
+    return next((account for account, row in rows.items() if row.is_own), None) or open_account(request.user).id
+
+
+def choose_account(request: Any, account: UUID) -> bool:
+    """From now on the session speaks for the account; False, and nothing chosen, for one that is not the person's."""
+    if not may(request.user, account):
+        return False
+    request.session[SESSION_ACCOUNT] = str(account)
+    request._account = account
+    return True
+
+
+# As whom
+
+
+def token_of(request: Any) -> Token | None:
+    """The token that a request came with; None for a session."""
+    token = getattr(request, "auth", None)
+    return token if isinstance(token, Token) else None
+
+
+def actor_of(request: Any) -> str:
+    """Who acts, as statement and audit name it: "user:7", "token:…", or "service:<source>"."""
+    token = token_of(request)
+    if token is not None:
+        return token.speaks_as
+    return f"user:{request.user.pk}" if request.user.is_authenticated else "anonymous"
+
+
+def owner_of(request: Any) -> str:
+    """The person or service behind the credential: whose holds these are and whose idempotency keys.
+
+    A person's token may be replaced by another without losing either.
+    """
+    token = token_of(request)
+    if token is not None and token.scope == Token.Scope.SERVICE:
+        return token.speaks_as
+    return f"user:{request.user.pk}"
+
+
+def has_verified_email(user: Any) -> bool:
+    """Says whether the person has shown that an address is theirs. Costs a query, once for each user object."""
+    known: bool | None = getattr(user, "_has_verified_email", None)
+    if known is None:
+        known = EmailAddress.objects.filter(user=user, verified=True).exists()
+        user._has_verified_email = known
+    return known
+
+
+def sign_in_url() -> str:
+    """Where people sign in."""
+    return reverse(settings.LOGIN_URL)

@@ -1,0 +1,104 @@
+"""How many requests are taken in a minute, counted in the shared cache before anything else is done.
+
+Reads have a bucket of their own. A repeat of a request that was answered before costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from rest_framework.throttling import BaseThrottle
+
+from . import people
+from .models import IdempotencyKey
+
+SECONDS = 60
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class _Bucket(BaseThrottle):
+    """So many requests a minute for each token, person, or (nobody signed in) address. Costs one cache operation."""
+
+    kind = ""
+
+    def allow_request(self, request: Any, view: Any) -> bool:
+        if not self.counts(request):
+            return True
+        most = self.most(request)
+        self.key = f"requests:{self.kind}:{self.who(request)}:{int(time.time() // SECONDS)}"
+        taken = _add_one(self.key)
+        request._bucket = self.key
+        if taken <= most:
+            return True
+        if self.kind == "write" and _is_repeat(request):
+            give_back(request)
+            return True
+        return False
+
+    def counts(self, request: Any) -> bool:
+        raise NotImplementedError
+
+    def most(self, request: Any) -> int:
+        raise NotImplementedError
+
+    def who(self, request: Any) -> str:
+        token = people.token_of(request)
+        if token is not None:
+            return f"token:{token.id}"
+        if request.user.is_authenticated:
+            return f"user:{request.user.pk}"
+        return f"address:{self.get_ident(request)}"
+
+    def wait(self) -> float:
+        return SECONDS - time.time() % SECONDS
+
+
+class ReadThrottle(_Bucket):
+    kind = "read"
+
+    def counts(self, request: Any) -> bool:
+        return request.method in SAFE
+
+    def most(self, request: Any) -> int:
+        return settings.API_READS_PER_MINUTE if request.user.is_authenticated else settings.API_ANONYMOUS_PER_MINUTE
+
+
+class WriteThrottle(_Bucket):
+    kind = "write"
+
+    def counts(self, request: Any) -> bool:
+        return request.method not in SAFE
+
+    def most(self, request: Any) -> int:
+        return settings.API_WRITES_PER_MINUTE if request.user.is_authenticated else settings.API_ANONYMOUS_PER_MINUTE
+
+
+def give_back(request: Any) -> None:
+    """The request has cost nothing."""
+    key = getattr(request, "_bucket", None)
+    if key is not None:
+        request._bucket = None
+        with suppress(ValueError):  # its minute is over
+            cache.decr(key)
+
+
+def _add_one(key: str) -> int:
+    """The counter after this request. Several processes may count at once: each step is one statement of the cache."""
+    try:
+        return cache.incr(key)
+    except ValueError:
+        return 1 if cache.add(key, 1, SECONDS * 2) else cache.incr(key)
+
+
+def _is_repeat(request: Any) -> bool:
+    """Says whether the request's key was answered before. A read, and only for who is over the limit."""
+    key = request.headers.get("Idempotency-Key")
+    if not key or not request.user.is_authenticated:
+        return False
+    scope = f"{request.method} {request.path}"
+    mine = IdempotencyKey.objects.filter(actor=people.owner_of(request), scope=scope, key=key)
+    return mine.filter(account=people.account_of(request)).exists()

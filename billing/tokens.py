@@ -1,0 +1,115 @@
+"""How a request says who it is: a bearer token for programs, the session with its CSRF token for browsers."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from django.contrib import auth
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import authentication, exceptions
+
+from .models import Account, Membership, Token
+
+PREFIX = "hf_"
+USE_NOTED_EVERY = timedelta(minutes=10)
+
+
+def hash_of(text: str) -> bytes:
+    """What is kept of a token's text. The text has 256 random bits, so a plain SHA-256 cannot be guessed back."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def make(user: Any, account: Account, *, name: str, scope: str, **bounds: Any) -> tuple[Token, str]:
+    """A new token, and its text, which is told here and never again.
+
+    `bounds` are a service token's source, operations, amount_max and day_max.
+    """
+    text = PREFIX + secrets.token_urlsafe(32)
+    token = Token.objects.create(
+        user=user, account=account, name=name, scope=scope, hash=hash_of(text), hint=text[-4:], **bounds
+    )
+    return token, text
+
+
+def revoke(token: Token) -> bool:
+    """The token opens nothing any more; False where it was revoked before."""
+    return bool(Token.objects.filter(id=token.id, revoked_at=None).update(revoked_at=timezone.now()))
+
+
+def may_sign_in(user: Any) -> bool:
+    """Says whether the sign-in rules still let the person in: active, and no demo person where there are none."""
+    backends = [backend for backend in auth.get_backends() if hasattr(backend, "user_can_authenticate")]
+    return all(backend.user_can_authenticate(user) for backend in backends)
+
+
+class TokenAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer <token>`. `request.auth` is the token, `request.user` its person. Costs one query.
+
+    A token dies with its revocation, with its person's sign-in, and with their place in its account.
+    """
+
+    def authenticate(self, request: Any) -> tuple[Any, Token] | None:
+        word, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if word.lower() != "bearer":
+            return None
+        token = (
+            Token.objects.select_related("user")
+            .filter(hash=hash_of(text.strip()), revoked_at=None)
+            .filter(
+                Q(scope=Token.Scope.SERVICE)
+                | Exists(Membership.objects.filter(account=OuterRef("account"), user=OuterRef("user")))
+            )
+            .annotate(has_verified_email=Exists(EmailAddress.objects.filter(user=OuterRef("user"), verified=True)))
+            .first()
+        )
+        if token is None or not may_sign_in(token.user):
+            raise exceptions.AuthenticationFailed
+        token.user._has_verified_email = token.has_verified_email
+        now = timezone.now()
+        if token.last_used_at is None or now - token.last_used_at > USE_NOTED_EVERY:
+            Token.objects.filter(id=token.id).update(last_used_at=now)
+        return token.user, token
+
+    def authenticate_header(self, request: Any) -> str:
+        return "Bearer"
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """The browser's session; what changes something needs the CSRF token. `request.auth` is None."""
+
+    def enforce_csrf(self, request: Any) -> None:
+        try:
+            super().enforce_csrf(request)
+        except exceptions.PermissionDenied as error:
+            raise exceptions.PermissionDenied(code="csrf_failed") from error
+
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = TokenAuthentication
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of /api/tokens: `read` sees, `spend` also acts, `service` acts for other accounts.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = SessionAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "sessionid",
+            "description": "A browser's session; POST, PUT and DELETE also need the X-CSRFToken header.",
+        }
