@@ -44,7 +44,7 @@ REMOVED = "[removed]"
 
 
 def clean_text(text: object, length_max: int = EVIDENCE_TEXT_MAX) -> str:
-    """The text as it may be stored and shown: no secrets, no NUL or lone surrogates, at most `length_max` characters."""
+    """The text as it may be stored and shown: without secrets, no NUL or lone surrogates, cut to `length_max`."""
     whole = text if isinstance(text, str) else str(text)
     whole = _SECRET_TEXT.sub(REMOVED, _UNSTORABLE.sub("\ufffd", whole[: length_max * 4]))
     return whole if len(whole) <= length_max else whole[: length_max - 1] + "…"

@@ -42,7 +42,11 @@ def renderer_command(folder: Path | str) -> list[str]:
 
 def renderer_environment() -> dict[str, str]:
     """All that the renderer needs of the environment: no setting of ours, and so no secret."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+        if name in os.environ
+    }
     return kept | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
 
 
@@ -99,7 +103,9 @@ class Local(Provider):
             shutil.rmtree(fresh, ignore_errors=True)
             # Another process may have submitted the same job in the meantime: a folder is never renamed onto one.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not target.exists():
-                raise Unknown("storage", errno.errorcode.get(error.errno or 0), "The job's folder could not be written.") from error
+                raise Unknown(
+                    "storage", errno.errorcode.get(error.errno or 0), "The job's folder could not be written."
+                ) from error
         return Accepted(job.id, {"folder": f"jobs/{job.id}"})
 
     def poll(self, job: Job) -> Answer:
@@ -151,7 +157,9 @@ class Local(Provider):
         except FileNotFoundError as error:
             raise OutputUnavailable("404", "output_missing", "The rendered file is not there.") from error
         except OSError as error:
-            raise Unknown("storage", errno.errorcode.get(error.errno or 0), "The output could not be copied.") from error
+            raise Unknown(
+                "storage", errno.errorcode.get(error.errno or 0), "The output could not be copied."
+            ) from error
         return "video/mp4"
 
     def _folder_of(self, job: Job) -> Path:

@@ -14,7 +14,6 @@ again what was not finished.
 
 import argparse
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -31,6 +30,7 @@ from typing import Any
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from generations.providers import storyboard
+from generations.providers.child import die_with_parent
 
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 QUALITIES = {
@@ -66,15 +66,6 @@ def write_json(path: Path, value: dict[str, Any], is_durable: bool = False) -> N
     fresh.replace(path)
 
 
-def die_with_parent() -> None:
-    """This process is killed when the one that started it ends (Linux)."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)  # 1 is PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
-
-
 def seconds_allowed(seconds: int) -> float:
     """The longest a rendering may take, far above what it takes on a slow machine."""
     return 120.0 + 60.0 * seconds
@@ -83,7 +74,9 @@ def seconds_allowed(seconds: int) -> float:
 # One video ------------------------------------------------------------------------------------------------------------
 
 
-def encoder_command(size: tuple[int, int], fps: int, preset: str, crf: int, frame_count: int, output: Path) -> list[str]:
+def encoder_command(
+    size: tuple[int, int], fps: int, preset: str, crf: int, frame_count: int, output: Path
+) -> list[str]:
     """ffmpeg, reading raw frames, writing an MP4 that browsers play and can start before all of it is there."""
     return [
         get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostats", "-y",
@@ -158,7 +151,11 @@ def _render_in_child(folder: Path, status: dict[str, Any]) -> None:
     try:
         size = render(folder, report)
     except (ValueError, KeyError, TypeError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        result = {"status": "failed", "code": "render_failed", "message": f"{type(error).__name__}: {error}"[:300]}
+        result: dict[str, Any] = {
+            "status": "failed",
+            "code": "render_failed",
+            "message": f"{type(error).__name__}: {error}"[:300],
+        }
     else:
         result = {"status": "completed", "progress": 100, "bytes": size}
     took = round(time.monotonic() - began, 3)
@@ -234,7 +231,13 @@ class Renderer:
             self.end(name, "failed", "render_failed", "The renderer ended each time it worked on this.")
             return
         # Counted before the work, so that a job that takes the renderer down is given up in the end.
-        status = {"status": "in_progress", "progress": 0, "starts": starts + 1, "crashes": crashes, "started_at": time.time()}
+        status = {
+            "status": "in_progress",
+            "progress": 0,
+            "starts": starts + 1,
+            "crashes": crashes,
+            "started_at": time.time(),
+        }
         try:
             write_json(folder / "status.json", status)
             seconds = int((read_json(folder / "job.json") or {}).get("inputs", {}).get("seconds", 1))
@@ -253,7 +256,7 @@ class Renderer:
         self.running[name] = Running(folder, pid, time.monotonic() + seconds_allowed(seconds))
 
     def watch(self) -> None:
-        """Ended children are taken note of; those cancelled or too slow are killed. What the child wrote last counts."""
+        """Ended children are noted, and cancelled or slow ones killed; what a child wrote last counts."""
         for name, child in list(self.running.items()):
             ended, _ = os.waitpid(child.pid, os.WNOHANG)
             is_cancelled, is_late = (child.folder / "cancel").exists(), time.monotonic() > child.deadline
@@ -274,7 +277,9 @@ class Renderer:
             elif (crashes := int(status.get("crashes", 0)) + 1) >= CRASHES_MAX:
                 self.end(name, "failed", "render_failed", "The rendering ended unexpectedly.", crashes=crashes)
             elif child.folder.exists():
-                write_json(child.folder / "status.json", status | {"status": "queued", "progress": 0, "crashes": crashes})
+                write_json(
+                    child.folder / "status.json", status | {"status": "queued", "progress": 0, "crashes": crashes}
+                )
                 self.waiting[name] = 0.0
 
     def cancel_waiting(self) -> None:

@@ -4,6 +4,7 @@ Pure: a prompt and a size in, frames out. The same prompt makes the same picture
 scene; a frame is a few crops and pastes of it (about 4 ms at 1280×720).
 """
 
+import contextlib
 import hashlib
 import math
 import random
@@ -117,10 +118,8 @@ def _font(index: int, size: int, weight: int = WEIGHT) -> ImageFont.FreeTypeFont
         font = ImageFont.truetype(FONT_FILES[index], size)
     except OSError:
         return None
-    try:
+    with contextlib.suppress(OSError, NotImplementedError):  # not a variable font
         font.set_variation_by_axes([weight])
-    except (OSError, NotImplementedError):
-        pass  # not a variable font
     return font
 
 
@@ -272,7 +271,10 @@ def _sky(
     side = math.ceil(radius * 2) + 4
     disc = Image.new("L", (side * 4, side * 4), 0)
     centre = side * 2
-    ImageDraw.Draw(disc).ellipse((centre - radius * 4, centre - radius * 4, centre + radius * 4, centre + radius * 4), fill=round(250 * brightness))
+    ImageDraw.Draw(disc).ellipse(
+        (centre - radius * 4, centre - radius * 4, centre + radius * 4, centre + radius * 4),
+        fill=round(250 * brightness),
+    )
     disc = disc.resize((side, side), Image.Resampling.LANCZOS)
     picture.paste(palette.light, (round(x - side / 2), round(y - side / 2)), disc)
     grain = Image.effect_noise((width, height), 2.5)
@@ -360,7 +362,9 @@ def _draw_text(text: str, size: int, weight: int = WEIGHT) -> Image.Image:
 
 def _line(text: str, x: int, y: int, size: int, width: int, starts_at: float) -> Line:
     letters = _draw_text(text, size)
-    shadow = letters.filter(ImageFilter.GaussianBlur(max(size * 0.16, 1.5))).point(lambda level: min(255, int(level * 0.62)))
+    shadow = letters.filter(ImageFilter.GaussianBlur(max(size * 0.16, 1.5))).point(
+        lambda level: min(255, int(level * 0.62))
+    )
     is_rtl = _is_rtl(text)
     left = x - size if not is_rtl else x + width - letters.width + size
     return Line(left, y - round(size * 0.35), letters, shadow, size, starts_at, is_rtl)
@@ -369,15 +373,23 @@ def _line(text: str, x: int, y: int, size: int, width: int, starts_at: float) ->
 class Scene:
     """One scene, drawn as far as it does not move."""
 
-    def __init__(self, text: str, number: int, count: int, size: tuple[int, int], palette: Palette, seed: int, frames: int,
-                 fps: int, seconds: float) -> None:  # fmt: skip
+    def __init__(
+        self,
+        text: str,
+        caption: str,
+        size: tuple[int, int],
+        palette: Palette,
+        seed: int,
+        frame_count: int,
+        fps: int,
+    ) -> None:
         self.width, self.height = width, height = size
         self.fps = fps
         chance = random.Random(seed)  # noqa: S311  (a landscape, not a secret)
         unit = min(width, height)
         pace = max(1, round(unit / 720 * 24 / fps))
         self.sky_every = 2  # the sky moves one pixel every so many frames
-        self.drift = frames // self.sky_every + 1
+        self.drift = frame_count // self.sky_every + 1
         light = chance.uniform(0.66, 0.86), chance.uniform(0.20, 0.30)
         if height > width:
             light = chance.uniform(0.55, 0.80), chance.uniform(0.56, 0.62)
@@ -392,11 +404,11 @@ class Scene:
         ]
         self.start = [chance.randrange(width) for _ in self.ridges]
         self.lines: list[Line] = []
-        self._caption(f"Scene {number} of {count}" if count > 1 else "Storyboard", margin, unit)
+        self._caption(caption, margin, unit)
         if text:
             block = len(setting.lines) * setting.line_height
             top = round(height * (0.47 if width >= height else 0.36) - block / 2)
-            pause = min(0.30, seconds * 0.45 / max(1, len(setting.lines)))
+            pause = min(0.30, frame_count / fps * 0.4 / max(1, len(setting.lines)))
             for index, words in enumerate(setting.lines):
                 y = top + index * setting.line_height
                 self.lines.append(_line(words, margin, y, setting.font_size, room[0], 0.08 + index * pause))
@@ -406,8 +418,16 @@ class Scene:
         size = max(10, round(unit * 0.026))
         y = margin if self.width >= self.height else round(margin * 1.6)
         y = min(y, round(self.height * 0.085))
-        self.caption = _draw_text(text, size, 560).point(lambda level: int(level * 0.82)), (margin - size, y - round(size * 0.35))
-        self.rule = (margin, y + round(size * 1.75), margin + round(unit * 0.055), y + round(size * 1.75) + max(2, unit // 300))
+        self.caption = (
+            _draw_text(text, size, 560).point(lambda level: int(level * 0.82)),
+            (margin - size, y - round(size * 0.35)),
+        )
+        self.rule = (
+            margin,
+            y + round(size * 1.75),
+            margin + round(unit * 0.055),
+            y + round(size * 1.75) + max(2, unit // 300),
+        )
 
     def landscape(self, number: int) -> Image.Image:
         """The scene without its words at its frame `number`."""
@@ -415,7 +435,9 @@ class Scene:
         picture = self.sky.crop((left, 0, left + self.width, self.height))
         for ridge, start in zip(self.ridges, self.start, strict=True):
             at = (start + number * ridge.speed) % (ridge.outline.width - self.width)
-            picture.paste(ridge.colours, (0, ridge.top), ridge.outline.crop((at, 0, at + self.width, ridge.outline.height)))
+            picture.paste(
+                ridge.colours, (0, ridge.top), ridge.outline.crop((at, 0, at + self.width, ridge.outline.height))
+            )
         return picture
 
     def write(self, picture: Image.Image, number: int, frames_left: int | None) -> None:
@@ -470,7 +492,8 @@ def frames(prompt: str, seconds: int, size: tuple[int, int], fps: int) -> Iterat
     for index, text in enumerate(texts):
         start, end = starts[index], starts[index + 1]
         palette = PALETTES[(seed // 7 + index * step) % len(PALETTES)]
-        scene = Scene(text, index + 1, count, size, palette, seed + index, end - start + fade, fps, (end - start) / fps)
+        caption = f"Scene {index + 1} of {count}" if count > 1 else "Storyboard"
+        scene = Scene(text, caption, size, palette, seed + index, end - start + fade, fps)
         for number in range(end - start):
             picture = scene.landscape(number)
             if before and number < fade:

@@ -1,0 +1,1 @@
+"""Small servers that stand in for providers, over real HTTP, for rehearsals and tests."""
