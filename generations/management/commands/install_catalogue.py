@@ -1,0 +1,25 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from billing import clock
+from generations.models import SettlementRule
+from generations.settlement import SHIPPED_RULES
+from tools_registry.catalogue import SHIPPED_COSTS
+from tools_registry.models import ToolCost
+
+
+class Command(BaseCommand):
+    help = "Puts the shipped prices and settlement rules where there are none yet; never touches what staff have made."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = clock.now()
+        priced = set(ToolCost.objects.values_list("tool", flat=True))
+        costs = [ToolCost(valid_from=now, **cost) for cost in SHIPPED_COSTS if cost["tool"] not in priced]
+        ToolCost.objects.bulk_create(costs, ignore_conflicts=True)
+        columns = ("phase", "provider", "operation", "status", "code")
+        known = set(SettlementRule.objects.values_list(*columns))
+        rules = [SettlementRule(**rule) for rule in SHIPPED_RULES]
+        new = [rule for rule in rules if tuple(getattr(rule, column) for column in columns) not in known]
+        SettlementRule.objects.bulk_create(new, ignore_conflicts=True)
+        self.stdout.write(f"{len(costs)} prices and {len(new)} settlement rules installed")
