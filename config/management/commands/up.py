@@ -24,7 +24,7 @@ from config.preparation import prepare_database, run_if_there
 from config.settings import is_loopback
 from config.supervisor import Child, GaveUp, Supervisor, Told, end_when_told
 
-LAST_ONE_SECONDS = 5.0  # how long the one before, killed a moment ago, may still be going down
+LAST_ONE_SECONDS = 3.0  # how long the one before, killed a moment ago, may still be going down
 ANSWER_SECONDS = 60.0
 
 
@@ -46,6 +46,8 @@ class Command(BaseCommand):
         server = Server(settings.DATA_DIR) if settings.DATABASE_IS_EMBEDDED else None
         supervisor: Supervisor | None = None
         try:
+            if server is not None:
+                prepare_folders(settings.DATA_DIR, self.say)
             with only_one_here(settings.DATA_DIR):
                 wait_for_free_port(host, port)
                 self.start_database(server)
@@ -140,7 +142,7 @@ def answers(host: str, port: int) -> bool:
 @contextmanager
 def only_one_here(data_dir: Path) -> Iterator[None]:
     """No other `up` uses this data folder inside."""
-    prepare_folders(data_dir) if settings.DATABASE_IS_EMBEDDED else settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
+    settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
     file = os.open(data_dir / "run" / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         until = time.monotonic() + LAST_ONE_SECONDS

@@ -1,0 +1,289 @@
+"""`manage.py up`: one command starts everything, and nothing outlives it, however it ends."""
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from config.embedded import SOCKET_PATH_BYTES_MAX, socket_folder
+from tests.instance import ROOT, Instance, until
+
+Make = Callable[..., Instance]
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that every user of the machine can pass."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-up-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def make(folder: Path) -> Iterator[Make]:
+    made: list[Instance] = []
+
+    def make(name: str, **options: str | None) -> Instance:
+        made.append(Instance(folder / name, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for instance in made:
+        instance.stop()
+
+
+@pytest.fixture(scope="module")
+def first(make: Make) -> Instance:
+    """The instance that most tests here share, with its database made."""
+    instance = make("first").start().ready(60)
+    assert instance.stop() == 0
+    return instance
+
+
+@pytest.fixture
+def running(first: Instance) -> Instance:
+    if not first.is_running:
+        first.start().ready(60)
+    until(lambda: answers(first), 30, "it answers")
+    return first
+
+
+@pytest.fixture
+def stopped(first: Instance) -> Instance:
+    first.stop()
+    return first
+
+
+def test_it_says_ready_once_and_the_worker_answers(stopped: Instance) -> None:
+    first = stopped.start().ready(30)
+    assert [line for line in first.lines if line.startswith("ready ")] == [f"ready {first.url}"]
+    assert first.get("/healthz") == (200, {"status": "alive"})
+    status, body = until(lambda: (answer := first.get("/readyz"))[0] == 200 and answer, 20, "readyz")
+    assert (status, body["checks"]) == (200, {"database": "ok", "migrations": "ok", "worker": "ok"})
+
+
+def test_a_second_up_on_the_same_folder_is_refused(running: Instance) -> None:
+    second = Instance(running.data_dir).start()
+    assert second.process is not None
+    assert second.process.wait(30) == 1
+    assert "already runs" in "\n".join(second.errors)
+
+
+def test_a_port_in_use_is_named(make: Make) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        other = make("no-port", port=port).start()
+        assert other.process is not None
+        assert other.process.wait(30) == 1
+    assert f"127.0.0.1:{port} cannot be used" in "\n".join(other.errors)
+    other.nothing_left()
+
+
+def test_commands_work_beside_it(running: Instance) -> None:
+    assert running.command("migrate", "--check").returncode == 0
+
+
+@pytest.mark.parametrize("word", ["postgres", "gunicorn", "config.queue"])
+def test_what_is_killed_is_started_again(running: Instance, word: str) -> None:
+    (old,) = running.children(word)
+    os.kill(old, signal.SIGKILL)
+    until(lambda: [pid for pid in running.children(word) if pid != old], 10, f"{word} is back")
+    until(lambda: answers(running), 20, "everything answers again")
+
+
+def answers(instance: Instance) -> bool:
+    try:
+        return instance.get("/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_a_web_process_that_is_killed_takes_nothing_with_it(running: Instance) -> None:
+    (arbiter,) = running.children("gunicorn")
+    workers = [pid for pid, command in running.processes().items() if "gunicorn" in command and pid != arbiter]
+    os.kill(workers[0], signal.SIGKILL)
+    until(lambda: answers(running), 10, "it answers")
+    assert running.children("gunicorn") == [arbiter]
+
+
+def test_control_c_ends_everything_within_seconds(running: Instance) -> None:
+    began = time.monotonic()
+    assert running.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 5
+    running.nothing_left(0.5)
+
+
+def test_commands_work_without_it_and_leave_nothing(stopped: Instance) -> None:
+    assert stopped.command("migrate", "--check").returncode == 0
+    stopped.nothing_left(1)
+
+
+def test_two_commands_share_one_server_until_the_last_has_ended(stopped: Instance) -> None:
+    waits = "import sys, time; from django.db import connection as c; c.cursor().execute('SELECT 1'); "
+    both = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "manage.py",
+                "shell",
+                "-v",
+                "0",
+                "-c",
+                waits + f"time.sleep({seconds}); c.cursor().execute('SELECT 1')",
+            ],
+            cwd=ROOT,
+            env=stopped.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seconds in (0.5, 3)
+    ]
+    for process in both:
+        _, errors = process.communicate(timeout=40)
+        assert process.returncode == 0, errors
+    stopped.nothing_left(1)
+
+
+def test_kill_9_leaves_nothing_and_a_restart_at_once_is_ready(stopped: Instance) -> None:
+    stopped.start().ready()
+    stopped.kill()
+    stopped.start().ready(30)
+    stopped.kill()
+    stopped.nothing_left(3)
+
+
+def test_a_pid_file_that_names_a_stranger_or_is_cut_off_stops_nothing(stopped: Instance) -> None:
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        for content in (f"{bystander.pid}\n{stopped.data_dir}/postgres\n", "", "12"):
+            (stopped.data_dir / "postgres" / "postmaster.pid").write_text(content)
+            assert stopped.command("migrate", "--check").returncode == 0
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_child_that_ends_again_and_again_makes_it_give_up(stopped: Instance) -> None:
+    broken = Instance(stopped.data_dir, port=stopped.port, GUNICORN_CMD_ARGS="--no-such-option").start()
+    assert broken.process is not None
+    assert broken.process.wait(60) == 1
+    assert "The web server ended 5 times within a minute; giving up." in "\n".join(broken.errors)
+    broken.nothing_left()
+
+
+def test_it_starts_from_a_path_of_150_characters_beside_another(make: Make, stopped: Instance) -> None:
+    name = "deep/" + "x" * (145 - len(str(stopped.data_dir.parent)))
+    deep = make(name)
+    assert len(str(deep.data_dir)) >= 150 > SOCKET_PATH_BYTES_MAX
+    deep.start()
+    stopped.start().ready()
+    deep.ready(60)
+    status = socket_folder(deep.data_dir).stat()
+    assert status.st_mode & 0o777 == 0o700
+    deep.kill()
+    deep.start().ready(30)
+    assert stopped.get("/healthz")[0] == deep.get("/healthz")[0] == 200
+    assert deep.stop() == stopped.stop() == 0
+    deep.nothing_left()
+    stopped.nothing_left()
+    socket_folder(deep.data_dir).rmdir()
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "names"),
+    [
+        ({"OPENAI_API_KEY": "sk-real"}, [], ["OPENAI_API_KEY", "HOLDFAST_DEMO=false"]),
+        ({"COMFYUI_URLS": "https://comfy.example.org"}, [], ["COMFYUI_URLS"]),
+        ({"STRIPE_SECRET_KEY": "sk_test_1"}, [], ["STRIPE_SECRET_KEY"]),
+        ({"DATABASE_URL": "postgres://u@db.example.org/x", "HOLDFAST_DEMO": "true"}, [], ["DATABASE_URL"]),
+        ({}, ["--host", "0.0.0.0"], ["--host", "HOLDFAST_DEMO=false"]),
+        ({"HOLDFAST_ENV": "production", "ALLOWED_HOSTS": "x.example.org"}, [], ["SECRET_KEY"]),
+        ({"HOLDFAST_ENV": "production", "SECRET_KEY": "k" * 60}, [], ["ALLOWED_HOSTS"]),
+        (
+            {"HOLDFAST_ENV": "production", "SECRET_KEY": "k" * 60, "ALLOWED_HOSTS": "x.org", "HOLDFAST_DEMO": "true"},
+            [],
+            ["HOLDFAST_DEMO"],
+        ),
+        (
+            {"HOLDFAST_ENV": "production", "SECRET_KEY": "k" * 60, "ALLOWED_HOSTS": "x.org", "HOLDFAST_DEBUG": "true"},
+            [],
+            ["HOLDFAST_DEBUG"],
+        ),
+        ({"HOLDFAST_ENV": "staging"}, [], ["HOLDFAST_ENV"]),
+        ({"HOLDFAST_HOLD_SECONDS": "an hour"}, [], ["HOLDFAST_HOLD_SECONDS"]),
+        ({"DATABASE_URL": "sqlite:///x"}, [], ["DATABASE_URL"]),
+    ],
+)
+def test_an_unsafe_mix_is_refused_by_the_name_of_the_setting(
+    folder: Path, environment: dict[str, str], options: list[str], names: list[str]
+) -> None:
+    refused = Instance(folder / "refused", **environment).start(*options)
+    assert refused.process is not None
+    assert refused.process.wait(30) != 0
+    said = "\n".join(refused.errors)
+    for name in names:
+        assert name in said, said
+    assert not refused.lines
+
+
+def test_a_server_that_may_lose_what_it_acknowledged_is_refused(stopped: Instance) -> None:
+    configuration = stopped.data_dir / "postgres" / "postgresql.auto.conf"
+    before = configuration.read_text()
+    configuration.write_text(before + "synchronous_commit = off\n")
+    try:
+        stopped.start()
+        assert stopped.process is not None
+        assert stopped.process.wait(30) != 0
+        assert "synchronous_commit is off" in "\n".join(stopped.errors)
+    finally:
+        configuration.write_text(before)
+    stopped.nothing_left()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+
+
+@needs_root
+def test_an_ordinary_user_runs_it_too(make: Make, folder: Path) -> None:
+    home = folder / "of-nobody"
+    home.mkdir()
+    nobody = pwd.getpwnam("nobody")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    instance = make("of-nobody/data", user="nobody", HOME=str(home)).start().ready(60)
+    owners = {Path(f"/proc/{pid}").stat().st_uid for pid in instance.processes()}
+    assert owners == {nobody.pw_uid}
+    with psycopg.connect(host=str(socket_folder(instance.data_dir)), user="holdfast", dbname="holdfast") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert instance.stop() == 0
+    instance.nothing_left()
+
+
+@needs_root
+def test_a_folder_of_someone_else_is_named_with_its_owner(first: Instance) -> None:
+    stranger = Instance(first.data_dir, user="nobody", SECRET_KEY="k" * 60).start()
+    assert stranger.process is not None
+    assert stranger.process.wait(30) == 1
+    assert f"{first.data_dir} belongs to root" in "\n".join(stranger.errors)
+
+
+@needs_root
+def test_a_folder_that_the_database_cannot_pass_is_opened_for_passing_only(make: Make, folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    instance = make("closed/data").start().ready(60)
+    assert f"Adding o+x to {closed}" in "\n".join(instance.errors)
+    assert closed.stat().st_mode & 0o777 == 0o701
+    assert instance.stop() == 0
