@@ -409,9 +409,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["billing.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_THROTTLE_CLASSES": ["billing.throttles.ReadThrottle", "billing.throttles.WriteThrottle"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "billing.schema.Schema",
     "EXCEPTION_HANDLER": "billing.refusals.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "URL_FORMAT_OVERRIDE": None,
     "UNICODE_JSON": True,
     "COMPACT_JSON": True,
 }

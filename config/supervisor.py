@@ -47,7 +47,7 @@ class Restarts:
         now = time.monotonic()
         self.at = [at for at in self.at if now - at < RESTARTS_WITHIN_SECONDS] + [now]
         if len(self.at) >= RESTARTS_MAX:
-            raise GaveUp(f"{self.name} ended {RESTARTS_MAX} times within a minute; giving up.")
+            raise GaveUp(f"The {self.name} ended {RESTARTS_MAX} times within a minute; giving up.")
         self.next_at = now + BACK_OFF_SECONDS[len(self.at) - 1]
 
 

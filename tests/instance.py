@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import urllib.error
@@ -41,6 +42,11 @@ def until(is_true: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
+def _can_run(user: str, program: str) -> bool:
+    done = subprocess.run(["/usr/sbin/runuser", "-u", user, "--", program, "-c", ""], capture_output=True, check=False)
+    return done.returncode == 0
+
+
 class Instance:
     """One `up`, its output, and all of its processes."""
 
@@ -63,6 +69,16 @@ class Instance:
         """`up` itself lives."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def _python(self) -> str:
+        """A Python that the user can run, with our packages: root's own may stand in root's home."""
+        if self.user is None or _can_run(self.user, sys.executable):
+            return sys.executable
+        system = f"/usr/bin/python3.{sys.version_info.minor}"
+        assert _can_run(self.user, system), f"{self.user} can run neither {sys.executable} nor {system}"
+        self.environment["PYTHONPATH"] = sysconfig.get_path("purelib")
+        return system
+
     def _as_user(self) -> dict[str, Any]:
         if self.user is None:
             return {}
@@ -73,7 +89,7 @@ class Instance:
         """`up` has been started; it may not answer yet."""
         self.lines, self.errors = [], []
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "up", "--port", str(self.port), *options],
+            [self._python, "manage.py", "up", "--port", str(self.port), *options],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -127,7 +143,7 @@ class Instance:
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Another command of manage.py on the same data folder has run."""
         done = subprocess.run(
-            [sys.executable, "manage.py", *words],
+            [self._python, "manage.py", *words],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
