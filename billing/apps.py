@@ -1,8 +1,13 @@
 from django.apps import AppConfig
 
+from . import columns
+
 
 class BillingConfig(AppConfig):
     name = "billing"
     label = "billing"
     verbose_name = "Credits"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        columns.register()

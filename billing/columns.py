@@ -117,7 +117,13 @@ class Days(Column):
         return b"".join([_NULL if value is None else one(4, (value - _POSTGRES_DAY).days) for value in self])
 
 
-def _register(column: type[Column]) -> None:
+def register() -> None:
+    """psycopg knows the columns. Called when the app is ready: Django copies psycopg's list at its first connection."""
+    for column in (BigInts, Ints, SmallInts, Bools, Uuids, Blobs, Texts, Moments, Days):
+        psycopg.adapters.register_dumper(column, _dumper(column))
+
+
+def _dumper(column: type[Column]) -> type[Dumper]:
     class ColumnDumper(Dumper):
         format = Format.BINARY
         oid = column.array_oid
@@ -125,8 +131,4 @@ def _register(column: type[Column]) -> None:
         def dump(self, obj: Column) -> Buffer | None:
             return obj.dump()
 
-    psycopg.adapters.register_dumper(column, ColumnDumper)
-
-
-for _column in (BigInts, Ints, SmallInts, Bools, Uuids, Blobs, Texts, Moments, Days):
-    _register(_column)
+    return ColumnDumper
