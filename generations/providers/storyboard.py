@@ -103,7 +103,7 @@ def scenes_of(text: str, count_max: int) -> list[str]:
         best, best_cost, length = 1, math.inf, 0
         for index, word in enumerate(left[: len(left) - remaining + 1], 1):
             length += len(word) + 1
-            ending = 0.4 if re.search(r"[.!?…:;]$", word) else 0.2 if word.endswith((",", "—", "–", ")")) else 0.0
+            ending = 0.55 if re.search(r"[.!?…:;]$", word) else 0.4 if word.endswith((",", "—", "–", ")")) else 0.0
             cost = abs(length - target) / target - ending
             if cost < best_cost:
                 best, best_cost = index, cost
@@ -390,7 +390,7 @@ class Scene:
         pace = max(1, round(unit / 720 * 24 / fps))
         self.sky_every = 2  # the sky moves one pixel every so many frames
         self.drift = frame_count // self.sky_every + 1
-        light = chance.uniform(0.66, 0.86), chance.uniform(0.20, 0.30)
+        light = chance.uniform(0.66, 0.86), chance.uniform(0.16, 0.25)
         if height > width:
             light = chance.uniform(0.55, 0.80), chance.uniform(0.56, 0.62)
         margin = round(width * 0.075) if width >= height else round(width * 0.085)
@@ -412,7 +412,7 @@ class Scene:
             for index, words in enumerate(setting.lines):
                 y = top + index * setting.line_height
                 self.lines.append(_line(words, margin, y, setting.font_size, room[0], 0.08 + index * pause))
-        self.ramp = Image.linear_gradient("L").rotate(90).resize((round(unit * 0.5), 1), Image.Resampling.BICUBIC)
+        self.ramp = Image.linear_gradient("L").rotate(270).resize((round(unit * 0.5), 1), Image.Resampling.BICUBIC)
 
     def _caption(self, text: str, margin: int, unit: int) -> None:
         size = max(10, round(unit * 0.026))

@@ -19,6 +19,7 @@ import contextlib
 import http.client
 import json
 import re
+import select
 import signal
 import socket
 import sqlite3
@@ -443,11 +444,24 @@ class Handler(BaseHTTPRequestHandler):
         if body["reference"] != key:
             raise error(422, "invalid_field", "reference and Idempotency-Key differ")
         self.state.gates.wait("before_accept", key)
+        if self.is_client_gone():
+            return SILENCE  # so that “not found” to a look-up stays true: what was given up is not accepted later
         answered, delay = self.state.submit(key, body)
         if answered.status in (200, 201):
             self.state.gates.wait("after_accept", key)
         time.sleep(delay)  # the documented [timeout_after_accept]: accepted, and said too late
         return answered
+
+    def is_client_gone(self) -> bool:
+        """Whether the other side has closed the connection while it waited."""
+        asked = select.poll()
+        asked.register(self.connection, select.POLLIN)
+        if not asked.poll(0):
+            return False
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
 
     @staticmethod
     def wrong_field(body: dict[str, Any]) -> str | None:

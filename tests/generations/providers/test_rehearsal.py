@@ -235,8 +235,10 @@ def test_a_gate_holds_a_request_at_its_point_until_released(
         job = accepted(rehearsal, job)
         ended(rehearsal, job)
     rehearsal.timeout_seconds = 20
-    acts = {"before_poll_answer": lambda: rehearsal.poll(job),
-            "before_output": lambda: rehearsal.fetch(job, rehearsal.poll(job), io.BytesIO(), 10_000_000, 20)}  # fmt: skip
+    acts = {
+        "before_poll_answer": lambda: rehearsal.poll(job),
+        "before_output": lambda: rehearsal.fetch(job, rehearsal.poll(job), io.BytesIO(), 10_000_000, 20),
+    }
     act = acts.get(point, lambda: rehearsal.submit(job))
     stand_in.post("gates", point=point, reference=job.id)
     results: list[Any] = []
@@ -251,6 +253,18 @@ def test_a_gate_holds_a_request_at_its_point_until_released(
     thread.join(10)
     assert len(results) == 1
     assert stand_in.get("gates") == {"closed": [], "waiting": []}
+
+
+def test_a_submission_that_its_client_gave_up_is_not_accepted_later(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+    job = new_job()
+    stand_in.post("gates", point="before_accept", reference=job.id)
+    with pytest.raises(Unknown) as raised:
+        rehearsal.submit(job)
+    assert raised.value.status == "timeout"
+    assert rehearsal.look_up(job) is None
+    stand_in.post("release", reference=job.id)
+    until(lambda: [row["status"] for row in stand_in.get("requests", reference=job.id)["requests"]] == [200, 0])
+    assert stand_in.submits(job.id)["accepted"] == 0
 
 
 def test_requests_are_logged_by_reference(rehearsal: Rehearsal, stand_in: StandIn) -> None:
