@@ -216,7 +216,6 @@ if not ALLOWED_HOSTS:
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
 
 INSTALLED_APPS = [
-    "config",
     "unfold",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
@@ -241,6 +240,7 @@ INSTALLED_APPS = [
     "billing",
     "tools_registry",
     "generations",
+    "config",  # last: its admin takes back what others registered
 ]
 
 MIDDLEWARE = [
@@ -485,10 +485,3 @@ UNFOLD = {
 
 LOGGING_CONFIG = None
 logging_config(is_json=IS_PRODUCTION, is_quiet="pytest" in sys.modules)
-
-# Until billing's API has landed, the project loads without it.
-for _name in [name for name, value in REST_FRAMEWORK.items() if "billing." in str(value)]:
-    _value = REST_FRAMEWORK[_name]
-    _paths = _value if isinstance(_value, list) else [_value]
-    if not all((BASE_DIR / (str(path).rsplit(".", 1)[0].replace(".", "/") + ".py")).exists() for path in _paths):
-        del REST_FRAMEWORK[_name]
