@@ -55,8 +55,9 @@ OWNER = "job"
 UNSUBMITTED = (State.QUEUED,)
 UNDER_WAY = (State.QUEUED, State.SUBMITTING, State.RUNNING)
 
-# A crash that repeats is not tried for ever: after so many attempts without an end the job waits for staff.
-CRASHES_MAX = 3
+# A crash or a doubt that repeats is not tried for ever: after so many attempts without an end the job waits for its
+# hold to expire, and staff are asked.
+DOUBTS_MAX = 3
 # For how long nobody else asks about a job that one worker is asking about.
 LEASE_SECONDS = 60
 POLLS_AT_ONCE = 16
@@ -253,8 +254,7 @@ def _claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
             return None
         if not _may_be_submitted(job, now):
             return None
-        assert job.hold_id is not None
-        ledger.renew(job.account_id, hold=job.hold_id, owner=OWNER, expires_in_seconds=settings.HOLD_SECONDS)
+        _renew(job, now, since=job.submitted_at or now)
         number = job.attempt_count + 1
         attempt = Attempt.objects.create(account_id=job.account_id, generation=job, number=number, started_at=now)
         _change(
@@ -275,8 +275,9 @@ def _may_be_submitted(job: Generation, now: datetime) -> bool:
     hold = Hold.objects.get(account_id=job.account_id, id=job.hold_id)
     if hold.state != Hold.State.OPEN or hold.expires_at <= now:
         return False  # the sweep expires it
-    if Attempt.objects.filter(generation=job, result=None).count() >= CRASHES_MAX:
-        _ask_staff(job, "Submitting it was broken off several times; it is not tried again.")
+    doubts = Attempt.objects.filter(Q(result=None) | Q(result=Attempt.Result.DOUBT), generation=job)
+    if doubts.count() >= DOUBTS_MAX:
+        _ask_staff(job, "Several submissions had no clear answer; it is not submitted again.")
         _change(job, next_poll_at=hold.expires_at)
         return False
     is_frozen = head.is_frozen or Lot.objects.filter(
@@ -436,23 +437,25 @@ def _hear(job: Generation, answer: Answer | ProviderError) -> bool:
         locked = _lock_job(job.id, claim=job.claim)
         if locked is None:
             return False
-        if "answered_at" in changes:
-            _renew(locked)
+        if "answered_at" in changes and locked.submitted_at is not None and locked.state == State.RUNNING:
+            half = timedelta(seconds=settings.HOLD_SECONDS / 2)
+            _renew(locked, clock.now(), locked.submitted_at, unless_left=half)
         _change(locked, **changes)
     return False
 
 
-def _renew(job: Generation) -> None:
-    """ "Still running" gives the hold an hour from now, up to the bound since submission; seldom, not at each poll."""
-    if job.state != State.RUNNING or job.hold_id is None or job.submitted_at is None:
-        return
+def _renew(job: Generation, now: datetime, since: datetime, *, unless_left: timedelta | None = None) -> None:
+    """The open hold has an hour from now, never past the bound after `since`, the first submission.
+
+    Nothing is written while it has `unless_left` to go anyway: "still running" renews seldom, not at each poll.
+    """
     hold = Hold.objects.get(account_id=job.account_id, id=job.hold_id)
-    now = clock.now()
-    end = job.submitted_at + timedelta(seconds=settings.HOLD_SECONDS_MAX)
-    wanted = min(now + timedelta(seconds=settings.HOLD_SECONDS), end)
-    if hold.state != Hold.State.OPEN or wanted - hold.expires_at < timedelta(seconds=settings.HOLD_SECONDS / 4):
-        return
-    ledger.renew(job.account_id, hold=hold.id, owner=OWNER, expires_in_seconds=int((wanted - now).total_seconds()))
+    bound = since + timedelta(seconds=settings.HOLD_SECONDS_MAX)
+    wanted = min(now + timedelta(seconds=settings.HOLD_SECONDS), bound)
+    is_needed = unless_left is None or hold.expires_at - now <= unless_left
+    if hold.state == Hold.State.OPEN and wanted > hold.expires_at and is_needed:
+        left = int((wanted - now).total_seconds())
+        ledger.renew(job.account_id, hold=hold.id, owner=OWNER, expires_in_seconds=left)
 
 
 @once_more
@@ -534,7 +537,7 @@ def fetch_output(job: Generation) -> bool:
 def _output_unavailable(job: Generation, why: str) -> bool:
     """Nothing can be delivered, so nothing will be charged; staff are asked, for the provider may bill it."""
     _ask_staff(job, f"It was completed, but its output cannot be had: {why}")
-    Generation.objects.filter(id=job.id, delivered=None).update(delivered={"unavailable": why[:500]})
+    Generation.objects.filter(id=job.id, delivered__isnull=True).update(delivered={"unavailable": why[:500]})
     return True
 
 
@@ -604,7 +607,8 @@ class _Plan:
 def _plan(job: Generation) -> _Plan | None:
     """What the verdict's rule asks for; None while the output of a completed job is not here yet."""
     rule = job.verdict_rule
-    assert rule is not None and job.hold_id is not None
+    assert rule is not None
+    assert job.hold_id is not None
     is_expired = job.state == State.AWAITING_SETTLEMENT
     words: dict[str, Any] = {"actor": OWNER, "user": job.user_id, "hold": job.hold_id, "owner": OWNER}
     if rule.outcome == settlement.CAPTURE and job.delivered is None:
@@ -701,7 +705,7 @@ def _withhold(job: Generation, refusal: errors.BillingError) -> None:
                 job.account_id,
                 f"job:{job.id}:withheld",
                 f"“{job.title}” is ready and waits for {credits.display(job.estimate_max)} credits.",
-                body="It came after its reservation had ended. It is delivered by itself once there are enough credits.",
+                body="It came after its reservation had ended. It is delivered once there are enough credits.",
                 link=f"/generations/{job.id}",
                 level="warning",
             )
@@ -1058,7 +1062,7 @@ def settle_due() -> None:
     for job in Generation.objects.filter(
         state=State.AWAITING_SETTLEMENT,
         verdict_at__isnull=False,
-        delivered=None,
+        delivered__isnull=True,
         verdict_rule__outcome=settlement.CAPTURE,
         next_poll_at__lte=clock.Now(),
     )[:50]:
