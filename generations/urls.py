@@ -1,3 +1,11 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from . import pages as page
+
+pages: list[URLPattern | URLResolver] = [
+    path("outputs/<str:signed>", page.output, name="output"),
+]
+
+api: list[URLPattern | URLResolver] = []
+
+urlpatterns = [*pages, *api]
