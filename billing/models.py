@@ -261,6 +261,10 @@ class Hold(models.Model):
             models.Index(name="hold_open", fields=["account"], condition=Q(state="open")),
             models.Index(name="hold_due", fields=["expires_at"], condition=Q(state="open")),
             models.Index(name="hold_reference", fields=["account", "reference"]),
+            # What a service committed today, over all accounts.
+            models.Index(
+                name="hold_of_service", fields=["owner", "placed_on"], condition=Q(owner__startswith="service:")
+            ),
         ]
 
     def __str__(self) -> str:

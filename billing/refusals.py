@@ -188,7 +188,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 def answer(refusal: BillingError, request: Any) -> Response:
     """The refusal as a response, with its headers."""
-    response = Response(body(refusal, request), status=refusal.status)
+    response = Response(body(refusal, request), status=refusal.status, content_type="application/json")
     seconds = refusal.facts.get("retry_after_seconds", RETRY_SECONDS.get(refusal.code))
     if seconds is not None:
         response["Retry-After"] = str(max(1, math.ceil(seconds)))
@@ -228,7 +228,7 @@ def as_refusal(error: Exception) -> BillingError:
         case exceptions.PermissionDenied() if error.get_codes() == "csrf_failed":
             return CsrfFailed()
         case exceptions.Throttled():
-            return TooManyRequests(retry_after_seconds=math.ceil(error.wait or 1))
+            return TooManyRequests(retry_after_seconds=math.ceil(getattr(error, "wait", None) or 1))
         case OperationalError() | InterfaceError() | InternalError():
             # Gone, cut off, or too slow: lock and statement time-outs, deadlocks, shut-downs.
             return BillingUnavailable()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.contrib import auth
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import BigIntegerField, Case, Exists, F, OuterRef, Q, Sum, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication, exceptions
 
-from .models import Account, Membership, Token
+from . import clock, credits, limits, people
+from .errors import SpendLimitReached
+from .models import Account, Hold, Membership, Token
 
 PREFIX = "hf_"
 USE_NOTED_EVERY = timedelta(minutes=10)
@@ -46,6 +49,46 @@ def may_sign_in(user: Any) -> bool:
     """Says whether the sign-in rules still let the person in: active, and no demo person where there are none."""
     backends = [backend for backend in auth.get_backends() if hasattr(backend, "user_can_authenticate")]
     return all(backend.user_can_authenticate(user) for backend in backends)
+
+
+# Services
+
+
+def service_of(request: Any) -> Token | None:
+    """The service's token that a request came with; None for people and their tokens."""
+    token = people.token_of(request)
+    return token if token is not None and token.scope == Token.Scope.SERVICE else None
+
+
+def refuse_beyond(token: Token, amount: int, *, is_placed: bool) -> None:
+    """Refuses a hold beyond the service's largest amount or its ceiling of the day; `is_placed`: it is among them now.
+
+    Called with the account's lock taken. Locks the tokens of the same service, so that two holds on two accounts
+    cannot both be the last. Committed: open holds of today whole, ended ones as far as they were charged.
+    """
+    limit = {"source": "service", "limit": token.amount_max, "used": 0, "span": "run", "resets_at": None}
+    if amount > (token.amount_max or 0):
+        raise _beyond(limit, "for one hold")
+    list(
+        Token.objects.select_for_update(of=("self",), no_key=True)
+        .filter(scope=Token.Scope.SERVICE, source=token.source)
+        .order_by("id")
+        .values_list("id")
+    )
+    today = clock.now().astimezone(UTC).date()
+    charged = F("captured") + Coalesce(F("captured_late"), 0)
+    committed = Case(When(state=Hold.State.OPEN, then=F("amount")), default=charged, output_field=BigIntegerField())
+    placed = Hold.objects.filter(owner=token.speaks_as, owner__startswith="service:", placed_on=today)
+    used = int(placed.aggregate(sum=Sum(committed))["sum"] or 0) - (amount if is_placed else 0)
+    if used + amount > (token.day_max or 0):
+        resets_at = limits.day_resets_at(today)
+        raise _beyond(limit | {"limit": token.day_max, "used": used, "span": "day", "resets_at": resets_at}, "a day")
+
+
+def _beyond(limit: dict[str, Any], span: str) -> SpendLimitReached:
+    most, used = limit["limit"] or 0, limit["used"]
+    said = f"This goes over the service’s limit of {credits.display(most)} credits {span}. Nothing was charged."
+    return SpendLimitReached(said, **limit | {"limit": credits.format(most), "used": credits.format(used)})
 
 
 class TokenAuthentication(authentication.BaseAuthentication):

@@ -1,3 +1,27 @@
-from django.urls import URLPattern, URLResolver
+"""Billing's addresses: the JSON counter, then the pages."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import URLPattern, path
+
+from . import api
+
+API: list[URLPattern] = [
+    path("api/credits/balance", api.Balance.as_view(), name="api_balance"),
+    path("api/credits/entries", api.Entries.as_view(), name="api_entries"),
+    path("api/credits/entries.csv", api.EntriesCSV.as_view(), name="api_entries_csv"),
+    path("api/credits/entries/<uuid:id>", api.OneEntry.as_view(), name="api_entry"),
+    path("api/credits/lots", api.Lots.as_view(), name="api_lots"),
+    path("api/credits/limits", api.Limits.as_view(), name="api_limits"),
+    path("api/tokens", api.Tokens.as_view(), name="api_tokens"),
+    path("api/tokens/<uuid:id>", api.OneToken.as_view(), name="api_token"),
+    path("api/holds", api.Holds.as_view(), name="api_holds"),
+    path("api/holds/<uuid:id>", api.OneHold.as_view(), name="api_hold"),
+    path("api/holds/<uuid:id>/capture", api.CaptureHold.as_view(), name="api_hold_capture"),
+    path("api/holds/<uuid:id>/release", api.ReleaseHold.as_view(), name="api_hold_release"),
+    path("api/holds/<uuid:id>/renew", api.RenewHold.as_view(), name="api_hold_renew"),
+    path("api/audit", api.AuditTrail.as_view(), name="api_audit"),
+    path("api/members", api.Members.as_view(), name="api_members"),
+]
+
+PAGES: list[URLPattern] = []
+
+urlpatterns = API + PAGES

@@ -129,7 +129,7 @@ DATABASE_IS_EMBEDDED = not DATABASE_URL
 STATEMENT_TIMEOUT_SECONDS = {"web": 5, "worker": 15, "command": 0}[HOLDFAST_ROLE]
 LOCK_TIMEOUT_SECONDS = {"web": 3, "worker": 5, "command": 0}[HOLDFAST_ROLE]
 if DATABASE_IS_EMBEDDED:
-    DATABASES = {
+    DATABASES: dict[str, dict[str, Any]] = {
         "default": {"NAME": "holdfast", "USER": "holdfast", "HOST": str(socket_folder(DATA_DIR)), "PORT": "5432"}
     }
 else:

@@ -1,0 +1,53 @@
+"""A client's key: the same request sent again moves nothing and is answered as it was the first time.
+
+The ledger looks the key up and keeps it, in the transaction that moves the money (`ledger.Key`); here is its way in
+from a request, and the answer's way out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+from uuid import UUID
+
+from rest_framework.response import Response
+
+from . import ledger, people, refusals, throttles
+
+HEADER = "Idempotency-Key"
+
+
+def key_of(request: Any, *, status: int, made: UUID) -> ledger.Key | None:
+    """The request's key, if it has one: by person or service, method and path, with the body's fingerprint.
+
+    Raises InvalidFields for anything but 1 to 255 printable ASCII characters.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
+        raise refusals.InvalidFields(fields={HEADER: ["Write 1 to 255 printable ASCII characters."]})
+    return ledger.Key(
+        actor=people.owner_of(request),
+        scope=f"{request.method} {request.path}",
+        key=key,
+        fingerprint=fingerprint(request.data),
+        status=status,
+        made=made,
+    )
+
+
+def fingerprint(body: Any) -> bytes:
+    """SHA-256 of the body whatever the order of its fields and its white space."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).digest()
+
+
+def answer(request: Any, outcome: ledger.Outcome, status: int, body: Any) -> Response:
+    """The thing as it is now; for a repeat with the first status and the header that says so, and it cost nothing."""
+    if outcome.repeat is None:
+        return Response(body, status=status)
+    throttles.give_back(request)
+    return Response(body, status=outcome.repeat.status, headers={"Idempotent-Replayed": "true"})
