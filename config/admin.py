@@ -21,7 +21,7 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class PersonAdmin(UserAdmin, ModelAdmin):
     """People who sign in. Their money is under Accounts."""
 
     form = UserChangeForm
@@ -37,11 +37,11 @@ class PersonAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class RoleAdmin(GroupAdmin, ModelAdmin):  # type: ignore[type-arg]
+class RoleAdmin(GroupAdmin, ModelAdmin):
     """What kinds of staff may do."""
 
 
-class Mirror(ModelAdmin):  # type: ignore[type-arg]
+class Mirror(ModelAdmin):
     """A table that Stripe's events fill. Read only."""
 
     list_display = ("id", "created", "livemode")

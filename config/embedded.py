@@ -27,6 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg
 
@@ -302,7 +303,7 @@ class Server:
     def _spawn(self, person: Person, cluster: Path, lock: int) -> subprocess.Popen[bytes]:
         options = {**self.settings, "unix_socket_directories": '"' + self.host.replace('"', '""') + '"'}
         with self._log() as log:
-            return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+            return subprocess.Popen(  # type: ignore[call-overload]
                 [
                     *(str(binaries() / "postgres"), "-D", str(cluster), "-p", "5432"),
                     *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
@@ -319,7 +320,7 @@ class Server:
                 **_as(person),
             )
 
-    def _log(self) -> object:
+    def _log(self) -> BinaryIO:
         path = self.data_dir / "run" / "postgres.log"
         is_long = path.exists() and path.stat().st_size > LOG_BYTES_MAX
         return path.open("wb" if is_long else "ab")
