@@ -97,7 +97,7 @@ def _step(what: str, at: datetime | None, **more: Any) -> dict[str, Any]:
 
 def trail(job: Generation) -> list[dict[str, Any]]:
     """Estimated → held → accepted → what the provider said → charged or back, each with its time and its reason."""
-    entries = list(Entry.objects.filter(account_id=job.account_id, hold_id=job.hold_id).order_by("sequence"))
+    entries = list(Entry.objects.filter(account_id=job.account_id, hold=job.hold).order_by("sequence"))
     steps = [_step("Estimated", job.created_at, amount=credits.display(job.estimate_typical), more=job.explanation)]
     for entry in entries:
         if entry.kind == Entry.Kind.HOLD:

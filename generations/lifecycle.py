@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -272,7 +272,7 @@ def _claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
 def _may_be_submitted(job: Generation, now: datetime) -> bool:
     """Whether the hold is open and nothing under it is frozen; where not, the job is looked at again later."""
     head = ledger.lock([job.account_id])[job.account_id]
-    hold = Hold.objects.get(account_id=job.account_id, id=job.hold_id)
+    hold = _hold(job)
     if hold.state != Hold.State.OPEN or hold.expires_at <= now:
         return False  # the sweep expires it
     doubts = Attempt.objects.filter(Q(result=None) | Q(result=Attempt.Result.DOUBT), generation=job)
@@ -449,7 +449,7 @@ def _renew(job: Generation, now: datetime, since: datetime, *, unless_left: time
 
     Nothing is written while it has `unless_left` to go anyway: "still running" renews seldom, not at each poll.
     """
-    hold = Hold.objects.get(account_id=job.account_id, id=job.hold_id)
+    hold = _hold(job)
     bound = since + timedelta(seconds=settings.HOLD_SECONDS_MAX)
     wanted = min(now + timedelta(seconds=settings.HOLD_SECONDS), bound)
     is_needed = unless_left is None or hold.expires_at - now <= unless_left
@@ -513,10 +513,9 @@ def fetch_output(job: Generation) -> bool:
         return True
     answer = Answer(status=job.verdict_status or "", evidence=job.verdict_evidence or {})
     with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
+        into = cast(BinaryIO, file)
         try:
-            _provider(job).fetch(
-                _as_job(job), answer, file.file, settings.OUTPUT_BYTES_MAX, settings.OUTPUT_SECONDS_MAX
-            )
+            _provider(job).fetch(_as_job(job), answer, into, settings.OUTPUT_BYTES_MAX, settings.OUTPUT_SECONDS_MAX)
         except OutputUnavailable as error:
             return _output_unavailable(job, str(error))
         except ProviderError as error:
@@ -618,6 +617,7 @@ def _plan(job: Generation) -> _Plan | None:
         amount = min(price, job.estimate_max)
         step = (steps.CaptureLate if is_expired else steps.Capture)(amount=amount, **words)
         return _Plan(job, ledger.Group(job.account_id, [step]), True, amount, price - amount)
+    code: str | None
     if rule.outcome == settlement.CAPTURE:
         code, message = "output_unavailable", "It was made, but could not be fetched from the provider."
     else:
@@ -834,7 +834,7 @@ def _expire_if_due(job_id: UUID) -> None:
         job = _lock_job(job_id, state__in=UNDER_WAY)
         if job is None:
             return
-        hold = Hold.objects.get(account_id=job.account_id, id=job.hold_id)
+        hold = _hold(job)
         now = clock.now()
         was_asked = job.asked_at is not None and job.asked_at >= hold.expires_at
         if hold.expires_at > now or (job.state == State.RUNNING and job.verdict_at is None and not was_asked):
@@ -1085,6 +1085,12 @@ def _lock_job(job_id: UUID, *, wait: bool = False, **of: Any) -> Generation | No
     """The job's row, locked before its account's; None where it is not as asked, or another worker has it."""
     rows = Generation.objects.select_for_update(skip_locked=not wait, of=("self",), no_key=True)
     return rows.filter(id=job_id, **of).select_related("verdict_rule", "tool_cost").first()
+
+
+def _hold(job: Generation) -> Hold:
+    """The hold that the job stands on."""
+    assert job.hold_id is not None
+    return Hold.objects.get(account_id=job.account_id, id=job.hold_id)
 
 
 def _lock_jobs(rows: QuerySet[Generation]) -> list[Generation]:
