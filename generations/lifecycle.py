@@ -81,7 +81,7 @@ class CannotCancel(errors.BillingError):
 
 
 class ProviderNotOffered(errors.BillingError):
-    code = "invalid"
+    code = "invalid_fields"
     status = 422
     sentence = "That provider is not offered for this operation."
     reason = "It is not set up here, or cannot run this operation."
@@ -154,7 +154,6 @@ class Started:
     repeated_status: int | None = None
 
 
-@once_more
 def start(
     account: UUID,
     of: Quote,
@@ -162,9 +161,9 @@ def start(
     actor: str,
     user: int | None = None,
     key: ledger.Key | None = None,
-    price_limit: int | None = None,
+    also: Callable[[Generation], None] | None = None,
 ) -> Started:
-    """The hold is placed, the job recorded and its submission queued, all or nothing.
+    """The hold is placed, the job recorded and its submission queued, all or nothing, with what `also` writes.
 
     Holds the estimate's maximum. `key.made` is the new job's id. Raises the ledger's refusals, in their order.
     """
@@ -202,6 +201,8 @@ def start(
         placed = done[0].line.created_at
         job.created_at = job.next_poll_at = placed
         job.save(force_insert=True)
+        if also is not None:
+            also(job)
         _enqueue("generations.tasks.follow", job_id)
 
     with transaction.atomic(durable=True):
@@ -280,10 +281,8 @@ def _may_be_submitted(job: Generation, now: datetime) -> bool:
         _ask_staff(job, "Several submissions had no clear answer; it is not submitted again.")
         _change(job, next_poll_at=hold.expires_at)
         return False
-    is_frozen = head.is_frozen or Lot.objects.filter(
-        account_id=job.account_id, id__in=hold.receipt_lots, is_frozen=True
-    )
-    if is_frozen:
+    of_receipt = Lot.objects.filter(account_id=job.account_id, id__in=hold.receipt_lots)
+    if head.is_frozen or of_receipt.filter(is_frozen=True).exists():
         _change(job, next_poll_at=now + timedelta(minutes=1))
         return False
     return True
@@ -321,7 +320,7 @@ def _record_acceptance(job: Generation, accepted: Accepted, attempt: Attempt | N
 def _put_back(job: Generation, attempt: Attempt | None, error: TryLater | None) -> None:
     """SUBMITTING → QUEUED: surely nothing was accepted, and it is tried again after a while."""
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, state=State.SUBMITTING, claim=job.claim)
+        locked = _lock_job(job.id, wait=True, state=State.SUBMITTING, claim=job.claim)
         if locked is None:
             return
         if attempt is not None:
@@ -381,10 +380,7 @@ def _resolve_doubt(job: Generation) -> None:
 def poll(jobs: Iterable[Generation]) -> None:
     """Each of the claimed jobs' providers is asked, several at once; what they say is written down and settled."""
     jobs = list(jobs)
-    with ThreadPoolExecutor(max_workers=min(POLLS_AT_ONCE, len(jobs) or 1)) as pool:
-        answers = list(pool.map(_ask, jobs))
-    ready = [job.id for job, answer in zip(jobs, answers, strict=True) if _hear(job, answer)]
-    settle(ready)
+    settle([job.id for job, answer in zip(jobs, _ask_all(jobs), strict=True) if _hear(job, answer)])
 
 
 def claim_due(limit: int = 200, only: UUID | None = None) -> list[Generation]:
@@ -406,6 +402,11 @@ def claim_due(limit: int = 200, only: UUID | None = None) -> list[Generation]:
             job.next_poll_at = now + timedelta(seconds=LEASE_SECONDS)
         Generation.objects.bulk_update(jobs, ["claim", "asked_at", "next_poll_at"])
     return jobs
+
+
+def _ask_all(jobs: list[Generation]) -> list[Answer | ProviderError]:
+    with ThreadPoolExecutor(max_workers=min(POLLS_AT_ONCE, len(jobs) or 1)) as pool:
+        return list(pool.map(_ask, jobs))
 
 
 def _ask(job: Generation) -> Answer | ProviderError:
@@ -434,7 +435,7 @@ def _hear(job: Generation, answer: Answer | ProviderError) -> bool:
     if decision.rule is None:
         _ask_staff(job, f"The provider said “{answer.status}”, which no rule knows.")
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, claim=job.claim)
+        locked = _lock_job(job.id, wait=True, claim=job.claim)
         if locked is None:
             return False
         if "answered_at" in changes and locked.submitted_at is not None and locked.state == State.RUNNING:
@@ -469,7 +470,7 @@ def _record_verdict(
 ) -> bool:
     """The first terminal word stands, and the hold has an hour for its settlement. False: another was first."""
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, wait=True)
+        locked = _lock_job(job.id, wait=True, claim=job.claim)
         if locked is None or locked.is_ended:
             return False
         if locked.verdict_at is not None:
@@ -540,13 +541,20 @@ def _output_unavailable(job: Generation, why: str) -> bool:
     return True
 
 
+def _is_ready(job: Generation) -> bool:
+    """Whether the job with a verdict can be settled now; fetches the output where that is what is missing."""
+    rule = job.verdict_rule
+    return rule is not None and (rule.outcome == settlement.RELEASE or fetch_output(job))
+
+
 @once_more
 def _record_output(job: Generation, stored: str, probe: outputs.Probe) -> bool:
     """The stored file is the job's output; False where another worker's already is."""
     with transaction.atomic(durable=True):
         locked = _lock_job(job.id, wait=True)
         if locked is None or locked.delivered is not None:
-            return False
+            # Also ours, where the first commit's answer was lost.
+            return Output.objects.filter(generation_id=job.id, file=stored).exists()
         seconds = None if probe.seconds is None else f"{probe.seconds:.3f}"
         Output.objects.create(
             account_id=job.account_id,
@@ -716,16 +724,11 @@ def _withhold(job: Generation, refusal: errors.BillingError) -> None:
 
 def settle_late(limit: int = 200) -> None:
     """Jobs that succeeded after their hold had expired are paid and delivered, oldest first, where credits allow."""
+    can_pay = Q(account__is_frozen=False, account__debt=0, available__gte=F("estimate_min"))
     payable = (
-        Generation.objects.filter(
-            state=State.AWAITING_SETTLEMENT,
-            verdict_at__isnull=False,
-            delivered__isnull=False,
-            account__is_frozen=False,
-            account__debt=0,
-        )
+        Generation.objects.filter(state=State.AWAITING_SETTLEMENT, verdict_at__isnull=False, delivered__isnull=False)
         .annotate(available=F("account__balance") - F("account__held") - F("account__frozen"))
-        .filter(Q(available__gte=F("estimate_min")) | Q(outcome=Outcome.EXPIRED))
+        .filter(can_pay | Q(outcome=Outcome.EXPIRED))
     )
     # One job an account and pass: the next sees what the one before it left.
     oldest = payable.order_by("account_id", "id").distinct("account_id").values_list("id", flat=True)
@@ -811,7 +814,7 @@ def expire(job_id: UUID) -> None:
     if job is None:
         return
     if job.verdict_at is not None:
-        if job.delivered is not None or fetch_output(job):
+        if _is_ready(job):
             settle([job.id])
     elif job.state == State.RUNNING:
         for claimed in _claim_now(job):
@@ -996,19 +999,20 @@ def settle_by_hand(job_id: UUID, *, outcome: str, staff: int, reason: str) -> Ge
 def look_back(limit: int = 100) -> None:
     """Settled jobs' providers are asked once more: whoever takes a word back is reported, and nothing moves."""
     now = clock.now()
-    recent = Generation.objects.filter(
+    ended = Generation.objects.filter(
         is_looked_back=False,
         credits_charged__isnull=False,
         ended_at__lte=now - timedelta(seconds=LOOK_BACK_SECONDS),
-    ).order_by("ended_at")[:limit]
-    for job in recent:
-        if job.provider_job_id is not None and job.verdict_at is not None:
-            answer = _ask(job)
-            if isinstance(answer, ProviderError) and job.ended_at and job.ended_at > now - timedelta(hours=1):
-                continue
-            if isinstance(answer, Answer) and answer.is_terminal and answer.status != job.verdict_status:
-                _alert_flip(job, answer.status, answer.code)
-        Generation.objects.filter(id=job.id).update(is_looked_back=True)
+    )
+    recent = list(ended.order_by("ended_at")[:limit])
+    asked = [job for job in recent if job.provider_job_id is not None and job.verdict_at is not None]
+    done = {job.id for job in recent} - {job.id for job in asked}
+    for job, answer in zip(asked, _ask_all(asked), strict=True):
+        if isinstance(answer, Answer) and answer.is_terminal and answer.status != job.verdict_status:
+            _alert_flip(job, answer.status, answer.code)
+        if isinstance(answer, Answer) or (job.ended_at is not None and job.ended_at <= now - timedelta(hours=1)):
+            done.add(job.id)
+    Generation.objects.filter(id__in=done).update(is_looked_back=True)
 
 
 # What is due: the sweep's passes find it by the rows alone
@@ -1053,12 +1057,8 @@ def due_expiries(limit: int = 100) -> list[UUID]:
 
 def settle_due() -> None:
     """What has a verdict is settled, its output fetched first where that is missing."""
-    ready = []
-    for job in Generation.objects.filter(id__in=due_settlements()).select_related("verdict_rule"):
-        rule = job.verdict_rule
-        if rule is not None and (rule.outcome == settlement.RELEASE or fetch_output(job)):
-            ready.append(job.id)
-    settle(ready)
+    due = Generation.objects.filter(id__in=due_settlements()).select_related("verdict_rule")
+    settle([job.id for job in due if _is_ready(job)])
     for job in Generation.objects.filter(
         state=State.AWAITING_SETTLEMENT,
         verdict_at__isnull=False,
