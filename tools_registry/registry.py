@@ -12,7 +12,7 @@ from billing.errors import BillingError
 class InvalidInputs(BillingError):
     """Readable inputs with wrong fields; `facts["fields"]` has each field's sentences."""
 
-    code = "invalid"
+    code = "invalid_fields"
     status = 422
     sentence = "Some fields need another value. Nothing was started and nothing was charged."
     reason = "The inputs do not fit what this operation takes."
@@ -20,7 +20,7 @@ class InvalidInputs(BillingError):
 
 
 class UnknownOperation(BillingError):
-    code = "invalid"
+    code = "invalid_fields"
     status = 422
     sentence = "There is no such operation."
     reason = "The operation is not in the catalogue."

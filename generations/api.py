@@ -1,0 +1,441 @@
+"""The counter for jobs: what one would cost, starting it, watching it, stopping it.
+
+A view validates, calls one verb, answers. What it reads and answers stands above it; each refusal in its `describe`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404
+from django.urls import reverse
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from billing import audit, errors, idempotency, people, refusals, statement, throttles
+from billing.models import new_id
+from billing.rest import AmountField, MomentField, PageQuery, Strict, TextField, View, page, read, read_query
+from billing.schema import describe
+from tools_registry import registry
+
+from . import explain, lifecycle
+from .links import output_url
+from .models import Generation, Output
+
+Answer = serializers.Serializer[Any]
+State = Generation.State
+
+WAIT_SECONDS_MAX = 20
+WAIT_PAUSE_SECONDS = 0.2
+# What ends a wait: nothing more will happen soon.
+UNDER_WAY = (State.QUEUED, State.SUBMITTING, State.RUNNING)
+# The words of older frontends.
+STATUS = {
+    State.QUEUED: "PENDING",
+    State.SUBMITTING: "PENDING",
+    State.RUNNING: "STARTED",
+    State.AWAITING_SETTLEMENT: "STARTED",
+    State.SUCCEEDED: "SUCCESS",
+    State.FAILED: "FAILURE",
+    State.CANCELLED: "FAILURE",
+    State.EXPIRED: "FAILURE",
+}
+
+# What is asked for
+
+
+class InputsField(serializers.Field[Any, Any, Any, Any]):
+    """An operation's inputs: an object here; the operation itself reads what is in it."""
+
+    default_error_messages = {"object": "Send an object with the inputs."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            self.fail("object")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class InputsFieldSchema(OpenApiSerializerFieldExtension):
+    target_class = InputsField
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        known = [one.schema() | {"title": one.slug} for one in registry.OPERATIONS.values()]
+        return known[0] if len(known) == 1 else {"oneOf": known}
+
+
+class Wanted(Strict):
+    operation = serializers.ChoiceField(choices=list(registry.OPERATIONS), help_text="What to run")
+    inputs = InputsField()
+    provider = TextField(required=False, max_length=50, help_text="Who runs it; left out: the first that is offered")
+
+
+def _quote(request: Any) -> lifecycle.Quote:
+    wanted = read(Wanted, request.data)
+    return lifecycle.quote(wanted["operation"], wanted["inputs"], wanted.get("provider"))
+
+
+_EXAMPLE = {"operation": registry.VIDEO.slug, "inputs": dict(registry.VIDEO.example)}
+_UNREADABLE = (registry.InvalidInputs, registry.UnknownOperation, lifecycle.ProviderNotOffered)
+
+# Estimate
+
+
+class EstimateAnswer(Answer):
+    operation = serializers.CharField()
+    provider = serializers.CharField(help_text="Who would run it")
+    min = AmountField()
+    typical = AmountField()
+    max = AmountField(help_text="What is held while it runs; it never costs more")
+    total_credits = AmountField(source="max", help_text="The same as max")
+    explanation = serializers.CharField()
+    available = AmountField(allow_null=True, help_text="What you can spend; null where nobody is signed in")
+    affordable = serializers.BooleanField(allow_null=True, help_text="Whether that is enough for max; null likewise")
+
+
+class Estimate(View):
+    """What a job would cost; moves nothing. Open to all."""
+
+    is_open = True
+    is_act = False
+
+    @describe(
+        EstimateAnswer,
+        body=Wanted,
+        refuses=(*_UNREADABLE, refusals.CsrfFailed),
+        takes=_EXAMPLE,
+        gives={
+            "operation": "ai/video",
+            "provider": "local",
+            "min": "0.5",
+            "typical": "2",
+            "max": "2",
+            "total_credits": "2",
+            "explanation": "4 s × 0.50 a second, standard, 1280 × 720",
+            "available": "300",
+            "affordable": True,
+        },
+        summary="What a job would cost: min, typical, max; nothing is started",
+    )
+    def post(self, request: Any) -> Response:
+        of = _quote(request)
+        available: int | None = None
+        if request.user.is_authenticated:
+            available = statement.values_now(self.account)[0].available
+        shown = {
+            "operation": of.operation.slug,
+            "provider": of.provider.name,
+            "min": of.estimate.min,
+            "typical": of.estimate.typical,
+            "max": of.estimate.max,
+            "explanation": of.estimate.explanation,
+            "available": available,
+            "affordable": None if available is None else available >= of.estimate.max,
+        }
+        return Response(EstimateAnswer(shown).data)
+
+
+# A job, as it is answered
+
+
+class JobEstimateAnswer(Answer):
+    min = AmountField(source="estimate_min")
+    typical = AmountField(source="estimate_typical")
+    max = AmountField(source="estimate_max")
+    explanation = serializers.CharField()
+
+
+class JobCreditsAnswer(Answer):
+    held = AmountField(help_text="Set aside for it now")
+    charged = AmountField(help_text="What it has cost")
+    outcome = serializers.ChoiceField(
+        allow_null=True,
+        choices=[one.value for one in Generation.Outcome],
+        help_text="What became of its credits; null while it runs",
+    )
+    message = serializers.CharField(help_text="The same for people, in a sentence")
+
+
+class OutputAnswer(Answer):
+    url = serializers.CharField(help_text="Signed; works for a quarter of an hour, for this account alone")
+    content_type = serializers.CharField()
+    bytes = serializers.IntegerField()
+    seconds = serializers.FloatField(allow_null=True)
+    width = serializers.IntegerField(allow_null=True)
+    height = serializers.IntegerField(allow_null=True)
+
+
+class JobErrorAnswer(Answer):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class JobAnswer(Answer):
+    id = serializers.UUIDField()
+    job_id = serializers.UUIDField(source="id", help_text="The same as id")
+    operation = serializers.CharField()
+    inputs = InputsField()
+    provider = serializers.CharField()
+    state = serializers.ChoiceField(choices=[one.value for one in State])
+    status = serializers.ChoiceField(
+        choices=sorted(set(STATUS.values())), help_text="The state in the words of older frontends"
+    )
+    progress = serializers.IntegerField(min_value=0, max_value=100, help_text="Percent")
+    estimate = JobEstimateAnswer(source="*")
+    credits = JobCreditsAnswer()
+    output = OutputAnswer(many=True, help_text="What it made, once it is paid for")
+    error = JobErrorAnswer(allow_null=True)
+    is_cancellable = serializers.BooleanField(help_text="Whether asking to cancel it makes sense")
+    created_at = MomentField()
+    ended_at = MomentField(allow_null=True)
+    status_url = serializers.CharField()
+
+
+JOB_EXAMPLE = {
+    "id": "0197a0f2-5c1e-7c6e-9a41-2f0e6d1b7c11",
+    "job_id": "0197a0f2-5c1e-7c6e-9a41-2f0e6d1b7c11",
+    "operation": "ai/video",
+    "inputs": dict(registry.VIDEO.example),
+    "provider": "local",
+    "state": "queued",
+    "status": "PENDING",
+    "progress": 0,
+    "estimate": {
+        "min": "0.5",
+        "typical": "2",
+        "max": "2",
+        "explanation": "4 s × 0.50 a second, standard, 1280 × 720",
+    },
+    "credits": {"held": "2", "charged": "0", "outcome": None, "message": "2.00 credits are held while it runs."},
+    "output": [],
+    "error": None,
+    "is_cancellable": True,
+    "created_at": "2026-05-01T12:00:00Z",
+    "ended_at": None,
+    "status_url": "/api/status/0197a0f2-5c1e-7c6e-9a41-2f0e6d1b7c11",
+}
+
+
+def show(job: Generation, outputs: Iterable[Output]) -> dict[str, Any]:
+    """The job as the API answers it; `outputs` are those that may be had."""
+    shown = {name: getattr(job, name) for name in _PLAIN}
+    shown |= {
+        "status": STATUS[State(job.state)],
+        "credits": {
+            "held": job.estimate_max if job.state in UNDER_WAY else 0,
+            "charged": job.charged_amount or 0,
+            "outcome": job.outcome,
+            "message": explain.spoken(job).credits,
+        },
+        "output": [
+            {
+                "url": output_url(one),
+                "content_type": one.content_type,
+                "bytes": one.bytes,
+                "seconds": one.seconds,
+                "width": one.width,
+                "height": one.height,
+            }
+            for one in outputs
+        ],
+        "error": {"code": job.error_code, "message": job.error_message or ""} if job.error_code else None,
+        "status_url": reverse("api_status", args=[job.id]),
+    }
+    return dict(JobAnswer(shown).data)
+
+
+_PLAIN = (
+    "id",
+    "operation",
+    "inputs",
+    "provider",
+    "state",
+    "progress",
+    "estimate_min",
+    "estimate_typical",
+    "estimate_max",
+    "explanation",
+    "is_cancellable",
+    "created_at",
+    "ended_at",
+)
+
+
+def _jobs(account: UUID) -> QuerySet[Generation]:
+    """The account's jobs, each with the outputs that may be had."""
+    kept = Output.objects.filter(released_at__isnull=False, deleted_at=None).order_by("position")
+    return Generation.objects.filter(account=account).prefetch_related(Prefetch("outputs", kept, to_attr="kept"))
+
+
+def _show_kept(job: Generation) -> dict[str, Any]:
+    return show(job, job.kept)  # type: ignore[attr-defined]
+
+
+def _record(view: View, job_id: UUID) -> None:
+    """The audit trail has the view's act on a job, in the caller's transaction where there is one."""
+    audit.record(
+        view.act,
+        account=view.account,
+        actor=people.actor_of(view.request),
+        subject=f"generation:{job_id}",
+        request_id=getattr(view.request, "request_id", ""),
+    )
+
+
+class OfJob(View):
+    """A view of one job; another account's is not there."""
+
+    def find(self, request: Any, **kwargs: Any) -> Generation:
+        job = _jobs(self.account).filter(id=kwargs["id"]).first()
+        if job is None:
+            raise Http404
+        return job
+
+
+# Start
+
+PREFER = OpenApiParameter(
+    "Prefer",
+    {"type": "string", "examples": ["wait=10"]},
+    OpenApiParameter.HEADER,
+    required=False,
+    description=f"`wait=N`: the answer comes when the job has ended, or after N seconds, at most {WAIT_SECONDS_MAX}.",
+)
+
+
+class Generate(View):
+    """Starts a job: its maximum is held, and it is submitted by the worker."""
+
+    act = "generate"
+
+    @describe(
+        JobAnswer,
+        status=202,
+        body=Wanted,
+        is_keyed=True,
+        parameters=[PREFER],
+        refuses=(
+            *_UNREADABLE,
+            errors.AccountFrozen,
+            errors.AccountInDebt,
+            errors.TooManyOpenHolds,
+            errors.SpendLimitReached,
+            errors.InsufficientCredits,
+        ),
+        takes=_EXAMPLE,
+        gives=JOB_EXAMPLE,
+        summary="Starts a job; its maximum is held until it ends",
+    )
+    def post(self, request: Any) -> Response:
+        key = idempotency.key_of(request, status=202, made=new_id())
+        started = lifecycle.start(
+            self.account,
+            _quote(request),
+            actor=people.actor_of(request),
+            user=request.user.pk,
+            key=key,
+            also=lambda job: _record(self, job.id),
+        )
+        job, is_repeat = started.generation, started.repeated_status is not None
+        if is_repeat:
+            throttles.give_back(request)
+        seconds = _seconds_to_wait(request)
+        if seconds:
+            _wait(job.id, seconds)
+        shown = _show_kept(_jobs(self.account).get(id=job.id)) if is_repeat or seconds else show(job, [])
+        headers = {"Idempotent-Replayed": "true"} if is_repeat else {}
+        if seconds:
+            headers["Preference-Applied"] = f"wait={seconds}"
+        return Response(shown, status=started.repeated_status or 202, headers=headers)
+
+
+def _seconds_to_wait(request: Any) -> int:
+    """What `Prefer: wait=N` asks for, at most WAIT_SECONDS_MAX; a preference that cannot be read is none."""
+    asked = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?:$|[,;])", request.headers.get("Prefer", ""))
+    return min(int(asked[1]), WAIT_SECONDS_MAX) if asked else 0
+
+
+def _wait(job_id: UUID, seconds: int) -> None:
+    """Returns when the job is no longer under way, or after so many seconds. No transaction is open meanwhile."""
+    until = time.monotonic() + seconds
+    while Generation.objects.filter(id=job_id, state__in=UNDER_WAY).exists() and time.monotonic() < until:
+        time.sleep(WAIT_PAUSE_SECONDS)
+
+
+# Watch
+
+
+class Status(OfJob):
+    """How a job stands."""
+
+    @describe(JobAnswer, gives=JOB_EXAMPLE, summary="How a job stands; a failure seen here is already refunded")
+    def get(self, request: Any, id: UUID) -> Response:
+        return Response(_show_kept(self.found))
+
+
+class JobsAnswer(Answer):
+    results = JobAnswer(many=True)
+    next = serializers.URLField(allow_null=True, help_text="The next page, older jobs; null at the end")
+
+
+class JobsQuery(PageQuery):
+    state = serializers.ChoiceField(required=False, choices=[one.value for one in State])
+
+
+class Generations(View):
+    """The account's jobs, newest first."""
+
+    @describe(JobsAnswer, query=JobsQuery, operation_id="generations_list", summary="Your jobs, newest first")
+    def get(self, request: Any) -> Response:
+        asked = read_query(JobsQuery, request)
+        rows = _jobs(self.account)
+        if "state" in asked:
+            rows = rows.filter(state=asked["state"])
+        return Response(page(request, rows, asked, lambda found: [_show_kept(job) for job in found]))
+
+
+# Cancel
+
+
+class Nothing(Strict):
+    pass
+
+
+class Cancel(OfJob):
+    """Stops a job that has not been submitted; else asks its provider to."""
+
+    act = "cancel_generation"
+
+    @describe(
+        JobAnswer,
+        refuses=(lifecycle.CannotCancel, refusals.Malformed, refusals.BodyTooLarge, refusals.InvalidFields),
+        gives=JOB_EXAMPLE
+        | {
+            "state": "cancelled",
+            "status": "FAILURE",
+            "credits": {
+                "held": "0",
+                "charged": "0",
+                "outcome": "refunded",
+                "message": "Nothing was charged. Your 2.00 credits are back.",
+            },
+            "error": {"code": "cancelled", "message": "It was cancelled before it was started."},
+            "is_cancellable": False,
+            "ended_at": "2026-05-01T12:00:02Z",
+        },
+        summary="Cancels a job: at once before its submission, afterwards if its provider can",
+    )
+    def post(self, request: Any, id: UUID) -> Response:
+        read(Nothing, request.data)
+        lifecycle.cancel(self.account, id)
+        _record(self, id)
+        return Response(_show_kept(_jobs(self.account).get(id=id)))

@@ -1,0 +1,77 @@
+"""The trip of a job, driven in-process against the rehearsal provider's real server."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from billing.reconcile import reconcile
+from generations import tasks
+from generations.providers.rehearsal import Rehearsal
+from tests.billing.purse import Purse
+from tests.conftest import Clock
+from tests.generations.providers.conftest import StandIn
+from tests.generations.trip import MICRO, Trip
+
+
+@pytest.fixture(scope="session")
+def rehearsal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """One stand-in for the whole run: jobs end at once, and an acceptance that is late is late by a second."""
+    state = tmp_path_factory.mktemp("rehearsal") / "state.sqlite3"
+    running = StandIn(state, "--seconds", "0", "--timeout-accept-seconds", "1.5")
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def catalogue(transactional_db: None) -> None:
+    """The shipped prices and settlement rules."""
+    call_command("install_catalogue", stdout=io.StringIO())
+
+
+@pytest.fixture
+def provider_calls(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> list[str]:
+    """What the rehearsal provider was asked, in order. Every call is checked: no transaction is open around it, neither
+    in its own thread nor in the test's, which waits for it."""
+    calls: list[str] = []
+    of_test = connections["default"]
+
+    def watched(name: str) -> Callable[..., Any]:
+        original = getattr(Rehearsal, name)
+
+        def call(self: Rehearsal, *args: Any) -> Any:
+            calls.append(name)
+            for one in (of_test, connections["default"]):
+                assert not one.in_atomic_block, f"{name} was called inside a transaction"
+            return original(self, *args)
+
+        return call
+
+    for name in ("submit", "poll", "look_up", "cancel", "fetch"):
+        monkeypatch.setattr(Rehearsal, name, watched(name))
+    return calls
+
+
+@pytest.fixture
+def trip(
+    rehearsal_server: StandIn,
+    catalogue: None,
+    clock: Clock,
+    settings: Any,
+    provider_calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Trip]:
+    """A person with 10 credits; what a sweep would only log is raised; afterwards the books are reconciled."""
+    settings.REHEARSAL_URL = rehearsal_server.url
+    settings.PROVIDER_TIMEOUT_SECONDS = 0.7
+    monkeypatch.setattr(tasks, "_guard", lambda step, *args: step(*args))
+    purse = Purse()
+    purse.grant(10 * MICRO)
+    trip = Trip(rehearsal_server, clock, purse)
+    yield trip
+    assert reconcile().findings == []
