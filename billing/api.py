@@ -638,7 +638,8 @@ class Holds(View):
             _record(self, subject=f"hold:{step.id}", facts={"amount": credits.format(amount)})
 
         try:
-            outcome = ledger.post_one(self.account, step, key=key, also=also)
+            with transaction.atomic():
+                outcome = ledger.post_one(self.account, step, key=key, also=also)
         except errors.InsufficientCredits:
             if service is not None:  # a limit is told before what is missing
                 tokens.refuse_beyond(service, amount, is_placed=False)

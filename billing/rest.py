@@ -29,6 +29,7 @@ class View(APIView):
     """
 
     metadata_class = None
+    format_kwarg = None
     # What the audit trail calls it.
     act = "look"
     # Open to people who are not signed in.

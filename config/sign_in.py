@@ -6,6 +6,9 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.db import transaction
+
+from billing.people import open_account
 
 DEMO_DOMAIN = "@holdfast.example"
 
@@ -31,6 +34,14 @@ class EmailBackend(AuthenticationBackend):
 
 class AccountAdapter(DefaultAccountAdapter):
     """allauth, with Holdfast's rules about addresses."""
+
+    def save_user(self, request: Any, user: Any, form: Any, commit: bool = True) -> Any:
+        """Whoever signs up has an account of their own from the first moment."""
+        with transaction.atomic():
+            user = super().save_user(request, user, form, commit)
+            if commit:
+                open_account(user)
+        return user
 
     def clean_email(self, email: str) -> str:
         email = super().clean_email(email)
