@@ -1,0 +1,94 @@
+"""Data survives a step back and forward of our migrations, and a backup brings the books back as they were."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.db.migrations.loader import MigrationLoader
+
+from config.embedded import Server, socket_folder
+from tests.instance import Instance
+
+APPS = ("config", "generations", "tools_registry", "billing")
+FIGURES = """
+SELECT (SELECT count(*) FROM billing_account),
+       (SELECT count(*) FROM billing_entry),
+       (SELECT sum(balance)::bigint FROM billing_account),
+       (SELECT sum(held)::bigint FROM billing_account),
+       (SELECT string_agg(encode(digest, 'hex'), ',' ORDER BY id) FROM billing_account)
+"""
+A_LITTLE_HISTORY = """
+from django.contrib.auth.models import User
+from billing import ledger
+from billing.people import open_account
+account = open_account(User.objects.create_user("NAME", "NAME@example.org")).id
+ledger.grant(account, amount=10_000_000, source="staff", reason="a test")
+for reference, amount in (("a", 4_000_000), ("b", 2_000_000)):
+    ledger.place_hold(account, amount=amount, reference=reference, owner="person:NAME", expires_in_seconds=3600)
+    if reference == "a":
+        from billing.models import Hold
+        ledger.capture(account, hold=Hold.objects.get(account=account).id, amount=3_000_000)
+"""
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    """A data folder with a little history; no `up` runs."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-upgrade-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        instance = Instance(Path(name) / "data")
+        instance.command("shell", "-v", "0", "-c", A_LITTLE_HISTORY.replace("NAME", "first"))
+        yield instance
+
+
+def figures(instance: Instance) -> tuple[object, ...]:
+    server = Server(instance.data_dir)
+    assert server.start()
+    try:
+        with psycopg.connect(
+            host=str(socket_folder(instance.data_dir)), user="holdfast", dbname="holdfast"
+        ) as connection:
+            row = connection.execute(FIGURES).fetchone()
+            assert row is not None
+            return row
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_last_migration_of_each_app_can_be_taken_back_and_made_again(instance: Instance, app: str) -> None:
+    before = figures(instance)
+    assert before[1:4] == (4, 7_000_000, 2_000_000)
+    names = sorted(name for label, name in MigrationLoader(None).disk_migrations if label == app)
+    instance.command("migrate", app, names[-2] if len(names) > 1 else "zero")
+    assert instance.command("migrate", "--check", check=False).returncode != 0
+    instance.command("migrate")
+    assert figures(instance) == before
+    assert instance.command("reconcile").returncode == 0
+
+
+def test_a_backup_brings_the_books_back_as_they_were(instance: Instance) -> None:
+    file = instance.data_dir / "holdfast.backup"
+    before = figures(instance)
+    instance.command("backup", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    instance.command("shell", "-v", "0", "-c", A_LITTLE_HISTORY.replace("NAME", "second"))
+    assert figures(instance) != before
+    instance.command("restore", str(file))
+    assert figures(instance) == before
+    assert instance.command("migrate", "--check").returncode == 0
+    assert instance.command("reconcile").returncode == 0
+    instance.command("backup", str(file))
+    instance.nothing_left(1)
+
+
+def test_what_is_no_backup_replaces_nothing(instance: Instance, tmp_path: Path) -> None:
+    before = figures(instance)
+    (tmp_path / "file").write_text("nothing")
+    for name, says in (("file", "pg_restore failed"), ("absent", "is not there")):
+        done = instance.command("restore", str(tmp_path / name), check=False)
+        assert done.returncode != 0
+        assert says in done.stderr
+    assert figures(instance) == before
