@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -26,7 +27,7 @@ from psycopg.pq import Format
 from . import alerts, book, errors, limits, steps
 from .columns import BigInts, Blobs, Bools, Column, Days, Ints, Moments, SmallInts, Texts, Uuids
 from .models import Account, new_id
-from .tables import Piece, Table
+from .tables import Piece, Table, statement
 
 log = structlog.get_logger("holdfast.ledger")
 
@@ -168,8 +169,7 @@ def _post_alone(outcome: Outcome, also: Also | None) -> None:
 def _post(outcomes: list[Outcome], also: Also | None) -> None:
     for outcome in outcomes:
         outcome.results, outcome.repeat, outcome.refusal = [], None, None
-    heads = lock(outcome.group.account for outcome in outcomes)
-    books, keys = _find(heads, outcomes)
+    books, keys = _lock_and_find(outcomes)
     done: list[Outcome] = []
     for outcome in outcomes:
         group = outcome.group
@@ -190,18 +190,26 @@ def _post(outcomes: list[Outcome], also: Also | None) -> None:
         also(done)
 
 
+_LOCK = b"""
+SELECT id, balance, held, frozen, debt, entry_count, digest, moved_at, is_frozen
+  FROM billing_account WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
 def lock(accounts: Iterable[UUID]) -> dict[UUID, book.Head]:
     """The accounts' own values, locked in order of id until the transaction ends. Unknown ids are left out."""
-    rows = (
-        Account.objects.select_for_update(no_key=True)
-        .filter(id__in=set(accounts))
-        .order_by("id")
-        .values_list("id", "balance", "held", "frozen", "debt", "entry_count", "digest", "moved_at", "is_frozen")
-    )
-    return {row[0]: book.Head(*row[:6], bytes(row[6]), *row[7:]) for row in rows}
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("a lock ends with its transaction: there is none")
+    return _heads(_query(_LOCK, Uuids(set(accounts))))
+
+
+def _heads(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, book.Head]:
+    return {row[0]: book.Head(*row) for row in rows}
 
 
 # Keys
+
+_CLAIM = b"SELECT pg_try_advisory_xact_lock(number) FROM unnest($1) WITH ORDINALITY AS k (number, at) ORDER BY at"
 
 
 def _key_of(group: Group) -> tuple[UUID, str, str, str]:
@@ -218,11 +226,7 @@ def _claim_keys(outcomes: list[Outcome]) -> None:
         int.from_bytes(hashlib.sha256(repr(_key_of(outcome.group)).encode()).digest()[:8], signed=True)
         for outcome in keyed
     ]
-    rows = _query(
-        "SELECT pg_try_advisory_xact_lock(number)"
-        " FROM unnest(%(numbers)s) WITH ORDINALITY AS k (number, at) ORDER BY at",
-        {"numbers": BigInts(numbers)},
-    )
+    rows = _query(_CLAIM, BigInts(numbers))
     for outcome, (is_mine,) in zip(keyed, rows, strict=True):
         if not is_mine:
             outcome.refusal = errors.RequestInProgress()
@@ -242,104 +246,100 @@ def _repeats(group: Group, outcome: Outcome, keys: Mapping[Any, tuple[bytes, int
 
 # Find: everything the groups need, in a few queries whatever their number
 
-_CONTEXT = """
+_CONTEXT = b"""
 SELECT 'now', NULL::uuid, NULL::int, NULL::text, holdfast_now(), NULL::date, 0::bigint, 0::bigint, 0::bigint
 UNION ALL
 SELECT 'limit', account_id, user_id, source, NULL, NULL, per_run, per_day, per_month
-  FROM billing_spendlimit WHERE account_id = ANY(%(spenders)s)
+  FROM billing_spendlimit WHERE account_id = ANY($1)
 UNION ALL
 SELECT 'day', account_id, user_id, NULL, NULL, day, spent, spent_capped, 0
   FROM billing_spendday spend
- WHERE account_id = ANY(%(spenders)s) AND day >= date_trunc('month', holdfast_now() AT TIME ZONE 'UTC')::date
+ WHERE account_id = ANY($1) AND day >= date_trunc('month', holdfast_now() AT TIME ZONE 'UTC')::date
    AND EXISTS (SELECT FROM billing_spendlimit bound WHERE bound.account_id = spend.account_id)
 UNION ALL
 SELECT 'open', account_id, NULL, NULL, NULL, NULL, count(*), 0, 0
-  FROM billing_hold WHERE account_id = ANY(%(spenders)s) AND state = 'open' GROUP BY account_id
+  FROM billing_hold WHERE account_id = ANY($1) AND state = 'open' GROUP BY account_id
 """
+_NOW = _CONTEXT.split(b"UNION ALL")[0]
 
-_LOT_COLUMNS = """
+_LOT_COLUMNS = b"""
 SELECT account_id, id, source, is_promotional, amount, remaining, held, spent, expired, taken, repaid, priority,
        granted_at, expires_at, spendable_until, is_frozen, payment_id, moved_by
-  FROM billing_lot lot
+  FROM billing_lot
 """
-_LOTS = _LOT_COLUMNS + " WHERE lot.account_id = ANY(%(accounts)s) AND lot.remaining > 0"
-_MORE_LOTS = (
-    _LOT_COLUMNS
-    + """
- WHERE lot.account_id = ANY(%(accounts)s) AND (lot.id = ANY(%(lots)s) OR lot.payment_id = ANY(%(payments)s))
-"""
-)
-_HOLDS = """
+_LOTS = _LOT_COLUMNS + b" WHERE account_id = ANY($1) AND remaining > 0"
+_MORE_LOTS = _LOT_COLUMNS + b" WHERE account_id = ANY($1) AND (id = ANY($2) OR payment_id = ANY($3))"
+_HOLDS = b"""
 SELECT account_id, id, user_id, owner, reference, label, link, amount, captured, captured_late, state, is_envelope,
        price_version, receipt_lots, receipt_amounts, placed_at, placed_on, expires_at, ended_at, moved_by
-  FROM billing_hold WHERE account_id = ANY(%(accounts)s) AND id = ANY(%(holds)s)
+  FROM billing_hold WHERE account_id = ANY($1) AND id = ANY($2)
 """
-_SHARES = """
+_SHARES = b"""
 SELECT account_id, id, hold_id, reference, amount, drawn, state
-  FROM billing_share WHERE account_id = ANY(%(accounts)s) AND hold_id = ANY(%(holds)s)
+  FROM billing_share WHERE account_id = ANY($1) AND hold_id = ANY($2)
 """
-_SPENDINGS = """
-SELECT entry.account_id, entry.id, entry.kind, CASE WHEN hold.id IS NULL THEN entry.user_id ELSE hold.user_id END,
+_SPENDINGS = b"""
+SELECT entry.account_id, entry.id, entry.kind, coalesce(hold.user_id, entry.user_id),
        coalesce(hold.placed_on, (entry.created_at AT TIME ZONE 'UTC')::date), entry.lots, entry.remaining_deltas,
        (SELECT coalesce(sum(refund.amount), 0)::bigint FROM billing_entry refund WHERE refund.refunds_id = entry.id)
   FROM billing_entry entry
   LEFT JOIN billing_hold hold ON hold.account_id = entry.account_id AND hold.id = entry.hold_id
- WHERE entry.account_id = ANY(%(accounts)s) AND entry.id = ANY(%(entries)s)
+ WHERE entry.account_id = ANY($1) AND entry.id = ANY($2)
 """
-_PAYMENTS = """
+_PAYMENTS = b"""
 SELECT payment.account_id, payment.id, payment.reference, payment.granted, payment.sequence, entry.id,
        payment.created_at
   FROM billing_payment payment
   JOIN billing_entry entry ON entry.account_id = payment.account_id AND entry.sequence = payment.sequence
- WHERE payment.reference = ANY(%(references)s)
-    OR (payment.account_id = ANY(%(accounts)s) AND payment.id = ANY(%(payments)s))
+ WHERE payment.reference = ANY($2) OR (payment.account_id = ANY($1) AND payment.id = ANY($3))
 """
-_CLAW_BACKS = """
+_CLAW_BACKS = b"""
 SELECT account_id, id, payment_id, amount, taken, expired, debt, sequence, restored_by, created_at
   FROM billing_clawback
- WHERE (account_id = ANY(%(accounts)s) AND payment_id = ANY(%(payments)s)) OR id = ANY(%(claw_backs)s)
+ WHERE (account_id = ANY($1) AND payment_id = ANY($2)) OR id = ANY($3)
 """
-_KEYS = """
+_KEYS = b"""
 SELECT found.account_id, found.actor, found.scope, found.key, found.fingerprint, found.status, found.made
-  FROM unnest(%(accounts)s, %(actors)s, %(scopes)s, %(keys)s) AS asked (account_id, actor, scope, key)
+  FROM unnest($1, $2, $3, $4) AS asked (account_id, actor, scope, key)
   JOIN billing_idempotencykey found USING (account_id, actor, scope, key)
 """
 
 
-def _find(
-    heads: dict[UUID, book.Head], outcomes: list[Outcome]
-) -> tuple[dict[UUID, book.Book], dict[Any, tuple[bytes, int, UUID]]]:
+def _lock_and_find(outcomes: list[Outcome]) -> tuple[dict[UUID, book.Book], dict[Any, tuple[bytes, int, UUID]]]:
+    """The books of the accounts, locked, with every row that the groups need; and the keys answered before."""
     every = [(outcome.group.account, step) for outcome in outcomes for step in outcome.group.steps]
-    accounts = Uuids(heads)
+    accounts = Uuids({outcome.group.account for outcome in outcomes})
     spenders = Uuids({account for account, step in every if isinstance(step, steps.PlaceHold | steps.Charge)})
-    books = _open_books(heads, spenders)
-    keys = _find_keys(outcomes)
-
-    hold_ids = {step.hold for _, step in every if isinstance(step, steps.OfHold)}
-    if hold_ids:
+    hold_ids = Uuids({step.hold for _, step in every if isinstance(step, steps.OfHold)})
+    with _one_round_trip():
+        locked = _ask(_LOCK, accounts)
+        context = _ask(_CONTEXT, spenders) if spenders else _ask(_NOW)
+        lots = _ask(_LOTS, accounts)
+        holds = _ask(_HOLDS, accounts, hold_ids) if hold_ids else None
+        keys = _ask_keys(outcomes)
+        books = _open_books(_heads(locked.fetchall()), context.fetchall())
+        for row in lots.fetchall():
+            books[row[0]].lots[row[1]] = book.Lot(*row)
         envelopes = Uuids()
-        for row in _query(_HOLDS, {"accounts": accounts, "holds": Uuids(hold_ids)}):
+        for row in holds.fetchall() if holds else ():
             hold = book.Hold(*row)
             books[row[0]].holds[hold.id] = hold
             if hold.is_envelope:
                 envelopes.append(hold.id)
-        if envelopes:
-            for row in _query(_SHARES, {"accounts": accounts, "holds": envelopes}):
-                share = book.Share(*row)
-                books[row[0]].shares[share.hold, share.reference] = share
-
-    for row in _query(_LOTS, {"accounts": accounts}):
-        books[row[0]].lots[row[1]] = book.Lot(*row)
+        known = {tuple(row[:4]): (row[4], row[5], row[6]) for row in keys.fetchall()} if keys else {}
+    for row in _query(_SHARES, accounts, envelopes) if envelopes else ():
+        share = book.Share(*row)
+        books[row[0]].shares[share.hold, share.reference] = share
     _find_spendings(books, every, accounts)
     _find_payments(books, every, accounts)
-    return books, keys
+    return books, known
 
 
-def _open_books(heads: dict[UUID, book.Head], spenders: Uuids) -> dict[UUID, book.Book]:
+def _open_books(heads: dict[UUID, book.Head], context: Iterable[tuple[Any, ...]]) -> dict[UUID, book.Book]:
     bound: dict[UUID, list[limits.Limit]] = {}
     used: dict[UUID, dict[Any, limits.Use]] = {}
     now: datetime | None = None
-    for what, account, user, source, moment, day, a, b, c in _query(_CONTEXT, {"spenders": spenders}):
+    for what, account, user, source, moment, day, a, b, c in context:
         if what == "now":
             now = moment
         elif what == "limit":
@@ -349,12 +349,13 @@ def _open_books(heads: dict[UUID, book.Head], spenders: Uuids) -> dict[UUID, boo
         elif account in heads:
             heads[account].open_holds = a
     assert now is not None
+    open_holds_max = settings.OPEN_HOLDS_MAX
     return {
         account: book.Book(
             account,
             head,
             now,
-            open_holds_max=settings.OPEN_HOLDS_MAX,
+            open_holds_max=open_holds_max,
             bound=bound.get(account, ()),
             used=used.get(account),
         )
@@ -362,16 +363,12 @@ def _open_books(heads: dict[UUID, book.Head], spenders: Uuids) -> dict[UUID, boo
     }
 
 
-def _find_keys(outcomes: list[Outcome]) -> dict[Any, tuple[bytes, int, UUID]]:
+def _ask_keys(outcomes: list[Outcome]) -> Any:
     asked = [_key_of(outcome.group) for outcome in outcomes if outcome.group.key is not None]
     if not asked:
-        return {}
+        return None
     accounts, actors, scopes, keys = zip(*asked, strict=True)
-    rows = _query(
-        _KEYS,
-        {"accounts": Uuids(accounts), "actors": Texts(actors), "scopes": Texts(scopes), "keys": Texts(keys)},
-    )
-    return {tuple(row[:4]): (row[4], row[5], row[6]) for row in rows}
+    return _ask(_KEYS, Uuids(accounts), Texts(actors), Texts(scopes), Texts(keys))
 
 
 def _find_spendings(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.Step]], accounts: Uuids) -> None:
@@ -379,7 +376,7 @@ def _find_spendings(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.
     if not entries:
         return
     lots: set[UUID] = set()
-    for row in _query(_SPENDINGS, {"accounts": accounts, "entries": Uuids(entries)}):
+    for row in _query(_SPENDINGS, accounts, Uuids(entries)):
         spending = book.Spending(*row)
         books[row[0]].spendings[spending.id] = spending
         lots.update(spending.lots)
@@ -393,8 +390,7 @@ def _find_payments(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.S
     claw_backs |= {step.id for _, step in every if isinstance(step, steps.ClawBack)}
     if not references and not payments and not claw_backs:
         return
-    rows = _query(_CLAW_BACKS, {"accounts": accounts, "payments": Uuids(payments), "claw_backs": Uuids(claw_backs)})
-    for row in rows:
+    for row in _query(_CLAW_BACKS, accounts, Uuids(payments), Uuids(claw_backs)):
         taken = book.TakenBack(*row)
         for other, books_of in books.items():
             if other != taken.account:
@@ -402,8 +398,7 @@ def _find_payments(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.S
         if taken.account in books:
             books[taken.account].claw_backs[taken.id] = taken
             payments.add(taken.payment)
-    asked = {"accounts": accounts, "references": Texts(references), "payments": Uuids(payments)}
-    for row in _query(_PAYMENTS, asked):
+    for row in _query(_PAYMENTS, accounts, Texts(references), Uuids(payments)):
         payment = book.Payment(*row)
         account = payment.account
         for other, books_of in books.items():
@@ -416,8 +411,7 @@ def _find_payments(books: dict[UUID, book.Book], every: list[tuple[UUID, steps.S
 def _find_lots(books: dict[UUID, book.Book], accounts: Uuids, lots: set[UUID], payments: set[UUID]) -> None:
     if not lots and not payments:
         return
-    asked = {"accounts": accounts, "lots": Uuids(lots), "payments": Uuids(payments)}
-    for row in _query(_MORE_LOTS, asked):
+    for row in _query(_MORE_LOTS, accounts, Uuids(lots), Uuids(payments)):
         books[row[0]].lots.setdefault(row[1], book.Lot(*row))
 
 
@@ -489,7 +483,6 @@ _NEW_LOT = Table(
         "payment": Uuids,
         "moved_by": BigInts,
     },
-    part="_new",
 ).insert()
 _LOT = Table(
     "billing_lot",
@@ -530,7 +523,6 @@ _NEW_HOLD = Table(
         "moved_by": BigInts,
     },
     lists={"receipt_lots": Uuids, "receipt_amounts": BigInts},
-    part="_new",
 ).insert()
 _HOLD = Table(
     "billing_hold",
@@ -556,7 +548,6 @@ _NEW_SHARE = Table(
         "drawn": BigInts,
         "state": Texts,
     },
-    part="_new",
 ).insert()
 _SHARE = Table("billing_share", {"account": Uuids, "id": Uuids, "drawn": BigInts, "state": Texts}).update(
     "account_id", "id"
@@ -586,7 +577,6 @@ _NEW_CLAW_BACK = Table(
         "restored_by": BigInts,
         "created_at": Moments,
     },
-    part="_new",
 ).insert()
 _CLAW_BACK = Table("billing_clawback", {"account": Uuids, "id": Uuids, "restored_by": BigInts}).update(
     "account_id", "id"
@@ -599,12 +589,12 @@ _DAY_COLUMNS: dict[str, type[Column]] = {
     "spent": BigInts,
     "spent_capped": BigInts,
 }
-_MORE_SPENT = Table("billing_spendday", _DAY_COLUMNS, part="_more").insert(
+_MORE_SPENT = Table("billing_spendday", _DAY_COLUMNS).insert(
     "ON CONFLICT (account_id, day, user_id) DO UPDATE"
     " SET spent = it.spent + excluded.spent, spent_capped = it.spent_capped + excluded.spent_capped"
 )
 # What takes away stands on a row that was added to before; as an insert it would break the row's own law.
-_LESS_SPENT = Table("billing_spendday", _DAY_COLUMNS, part="_less").add(
+_LESS_SPENT = Table("billing_spendday", _DAY_COLUMNS).add(
     "spent", "spent_capped", keys=("account_id", "day"), maybe_null="user_id"
 )
 _KEY = Table(
@@ -694,25 +684,38 @@ def _write(books: dict[UUID, book.Book], done: list[Outcome]) -> None:
             changed.setdefault(_KEY, []).append(row)
     if not changed:
         return
-    parameters: dict[str, Any] = {}
+    parameters: list[Column] = []
     for piece, rows in changed.items():
-        parameters |= piece.parameters(rows)
-    pieces = ",\n".join(f"piece_{at} AS ({piece.sql})" for at, piece in enumerate(changed))
-    _query(f"WITH {pieces} SELECT 1", parameters)
+        parameters += piece.parameters(rows)
+    _query(statement(tuple((piece, len(rows) == 1) for piece, rows in changed.items())), *parameters)
 
 
 # The database, spoken to without the ORM: prepared statements, binary parameters, binary answers
 
 
-def _query(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """The rows of one statement, through Django's connection and its error classes, query log and wrappers."""
+def _ask(sql: bytes, *parameters: Column) -> Any:
+    """A cursor that has the answer, through Django's connection and its error classes, query log and wrappers."""
     connection.ensure_connection()
-    raw = psycopg.Cursor(connection.connection)
+    raw = psycopg.RawCursor(connection.connection)
     raw.format = Format.BINARY
     cursor = connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw)
-    with cursor:
-        cursor.execute(sql, parameters)
-        return cursor.fetchall()
+    cursor.execute(sql, parameters)
+    return cursor
+
+
+def _query(sql: bytes, *parameters: Column) -> list[tuple[Any, ...]]:
+    """The rows of one statement."""
+    with _ask(sql, *parameters) as cursor:
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+@contextmanager
+def _one_round_trip() -> Iterator[None]:
+    """What is asked inside travels together; each statement still sees what was committed before it began."""
+    connection.ensure_connection()
+    with connection.connection.pipeline():
+        yield
 
 
 # The verbs one by one: batches of one. Words and units are those of `steps.py`; each returns its line or raises its

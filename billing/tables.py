@@ -6,8 +6,9 @@ line's lot moves) travels in one flat column and is cut out again by its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -22,75 +23,89 @@ def _column_name(attribute: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A piece of SQL over `columns`; `lists` are attributes of equal length in each row that hold lists."""
+    """A table's `columns`; `lists` are attributes of equal length in each row that hold lists."""
 
     name: str
     columns: Mapping[str, type[Column]]
     lists: Mapping[str, type[Column]] = field(default_factory=dict)
-    # Tells the pieces of one table apart within a statement.
-    part: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        return [_column_name(name) for name in self.columns] + list(self.lists)
 
     def insert(self, on_conflict: str = "") -> Piece:
-        names = [_column_name(name) for name in self.columns]
-        values = [f"row.{name}" for name in names]
-        names += list(self.lists)
-        values += [f"(%({self._prefix}_{name})s)[row.list_start:row.list_end]" for name in self.lists]
-        sql = f"INSERT INTO {self.name} AS it ({', '.join(names)}) SELECT {', '.join(values)} FROM {self._rows}"
-        return Piece(self, f"{sql} {on_conflict}".rstrip())
+        sql = f"INSERT INTO {self.name} AS it ({', '.join(self.names)}) SELECT * FROM {{rows}} {on_conflict}"  # noqa: S608
+        return Piece(self, sql.rstrip())
 
     def update(self, *keys: str) -> Piece:
-        names = [_column_name(name) for name in self.columns]
-        changes = ", ".join(f"{name} = row.{name}" for name in names if name not in keys)
-        same = " AND ".join(f"it.{name} = row.{name}" for name in keys)
-        return Piece(self, f"UPDATE {self.name} AS it SET {changes} FROM {self._rows} WHERE {same}")
+        changes = ", ".join(f"{name} = row.{name}" for name in self.names if name not in keys)
+        return self._update(changes, [f"it.{name} = row.{name}" for name in keys])
 
     def add(self, *amounts: str, keys: Sequence[str], maybe_null: str) -> Piece:
         """Adds the rows' `amounts` to the rows that `keys` and `maybe_null` name; all of them stand already."""
         changes = ", ".join(f"{name} = it.{name} + row.{name}" for name in amounts)
-        same = " AND ".join(f"it.{name} = row.{name}" for name in keys)
-        same += f" AND it.{maybe_null} IS NOT DISTINCT FROM row.{maybe_null}"
-        return Piece(self, f"UPDATE {self.name} AS it SET {changes} FROM {self._rows} WHERE {same}")
+        same = [f"it.{name} = row.{name}" for name in keys]
+        return self._update(changes, [*same, f"it.{maybe_null} IS NOT DISTINCT FROM row.{maybe_null}"])
 
-    @property
-    def _prefix(self) -> str:
-        return f"{self.name}{self.part}"
-
-    @property
-    def _rows(self) -> str:
-        names = [_column_name(name) for name in self.columns]
-        parameters = [f"%({self._prefix}_{name})s" for name in self.columns]
-        if self.lists:
-            names += ["list_start", "list_end"]
-            parameters += [f"%({self._prefix}_list_start)s", f"%({self._prefix}_list_end)s"]
-        return f"unnest({', '.join(parameters)}) AS row ({', '.join(names)})"
+    def _update(self, changes: str, same: list[str]) -> Piece:
+        return Piece(self, f"UPDATE {self.name} AS it SET {changes} FROM {{rows}} WHERE {' AND '.join(same)}")  # noqa: S608
 
 
 class Piece:
-    """One data-changing part of a statement."""
+    """One data-changing part of a statement, over rows whose columns are its parameters."""
 
     def __init__(self, table: Table, sql: str) -> None:
-        self.sql = sql
-        self._prefix = table._prefix
-        self._columns = tuple(table.columns.items())
-        self._lists = tuple(table.lists.items())
+        self._table = table
+        self._sql = sql
+        self._columns = tuple(table.columns.values())
+        self._lists = tuple((attrgetter(name), column) for name, column in table.lists.items())
         self._get = attrgetter(*table.columns)
 
-    def parameters(self, rows: Sequence[Any]) -> dict[str, Column]:
+    def parameter_count(self, is_one: bool) -> int:
+        return len(self._columns) + len(self._lists) + (2 if self._lists and not is_one else 0)
+
+    def sql(self, first: int, is_one: bool) -> str:
+        """The piece with its parameters numbered from `first`. One row needs no function that makes rows of columns."""
+        parameters = [f"${first + at}" for at in range(self.parameter_count(is_one))]
+        columns, lists = parameters[: len(self._columns)], parameters[len(self._columns) :]
+        names = ", ".join(self._table.names)
+        if is_one:
+            values = [f"({column})[1]" for column in columns] + lists
+            return self._sql.format(rows=f"(SELECT {', '.join(values)}) AS row ({names})")
+        if not lists:
+            return self._sql.format(rows=f"unnest({', '.join(columns)}) AS row ({names})")
+        *lists, start, end = lists
+        numbers = [f"c{at}" for at in range(len(columns))]
+        values = numbers + [f"({flat})[list_start:list_end]" for flat in lists]
+        rows = f"unnest({', '.join([*columns, start, end])}) AS c ({', '.join(numbers)}, list_start, list_end)"
+        return self._sql.format(rows=f"(SELECT {', '.join(values)} FROM {rows}) AS row ({names})")  # noqa: S608
+
+    def parameters(self, rows: Sequence[Any]) -> list[Column]:
         """The rows as this piece's parameters."""
         values = zip(*map(self._get, rows), strict=True)
-        named: dict[str, Column] = {
-            f"{self._prefix}_{name}": column(of_rows)
-            for (name, column), of_rows in zip(self._columns, values, strict=True)
-        }
-        if not self._lists:
-            return named
-        for name, column in self._lists:
-            get = attrgetter(name)
-            named[f"{self._prefix}_{name}"] = column([element for row in rows for element in get(row)])
-        starts, ends, at = Ints(), Ints(), 0
-        length = attrgetter(self._lists[0][0])
-        for row in rows:
-            starts.append(at + 1)
-            at += len(length(row))
-            ends.append(at)
-        return named | {f"{self._prefix}_list_start": starts, f"{self._prefix}_list_end": ends}
+        columns = [column(of_rows) for column, of_rows in zip(self._columns, values, strict=True)]
+        for get, column in self._lists:
+            columns.append(column([element for row in rows for element in get(row)]))
+        if self._lists and len(rows) > 1:
+            columns += _places(rows, self._lists[0][0])
+        return columns
+
+
+def _places(rows: Sequence[Any], get: Callable[[Any], Sequence[Any]]) -> list[Column]:
+    """Where each row's list starts and ends in the flat column."""
+    starts, ends, at = Ints(), Ints(), 0
+    for row in rows:
+        starts.append(at + 1)
+        at += len(get(row))
+        ends.append(at)
+    return [starts, ends]
+
+
+@lru_cache(maxsize=256)
+def statement(pieces: tuple[tuple[Piece, bool], ...]) -> bytes:
+    """All the pieces, each for one row or for many, as one statement; the same pieces make the same text."""
+    first, parts = 1, []
+    for at, (piece, is_one) in enumerate(pieces):
+        parts.append(f"piece_{at} AS ({piece.sql(first, is_one)})")
+        first += piece.parameter_count(is_one)
+    return f"WITH {', '.join(parts)} SELECT 1".encode()
