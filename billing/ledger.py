@@ -279,7 +279,7 @@ SELECT account_id, id, hold_id, reference, amount, drawn, state
   FROM billing_share WHERE account_id = ANY($1) AND hold_id = ANY($2)
 """
 _SPENDINGS = b"""
-SELECT entry.account_id, entry.id, entry.kind, coalesce(hold.user_id, entry.user_id),
+SELECT entry.account_id, entry.id, entry.kind, CASE WHEN hold.id IS NULL THEN entry.user_id ELSE hold.user_id END,
        coalesce(hold.placed_on, (entry.created_at AT TIME ZONE 'UTC')::date), entry.lots, entry.remaining_deltas,
        (SELECT coalesce(sum(refund.amount), 0)::bigint FROM billing_entry refund WHERE refund.refunds_id = entry.id)
   FROM billing_entry entry
