@@ -236,6 +236,13 @@ def explain(line: Entry) -> list[Step]:
     return [*steps, _before_and_after(line)]
 
 
+def tell(line: Entry) -> str:
+    """What the line alone says: how many credits, which, and the reason where one was given. One query."""
+    return str(
+        _told(line, {lot.id: lot for lot in Lot.objects.filter(account=line.account_id, id__in=line.lots)})["detail"]
+    )
+
+
 def _story(line: Entry) -> list[Entry]:
     """The lines that belong together: those of its hold, the one it refunds, the refunds of it."""
     of = Entry.objects.filter(account=line.account_id).select_related("text", "hold").order_by("sequence")

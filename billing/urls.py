@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from . import api
+from . import api, pages
 
 API: list[URLPattern] = [
     path("api/credits/balance", api.Balance.as_view(), name="api_balance"),
@@ -22,6 +22,14 @@ API: list[URLPattern] = [
     path("api/members", api.Members.as_view(), name="api_members"),
 ]
 
-PAGES: list[URLPattern] = []
+PAGES: list[URLPattern] = [
+    path("account/credits", pages.account_credits, name="account_credits"),
+    path("account/credits/purse", pages.purse, name="purse"),
+    path("account/credits/statement", pages.account_statement, name="account_statement"),
+    path("account/settings/credits", pages.settings_credits, name="settings_credits"),
+    path("account/settings/tokens", pages.settings_tokens, name="settings_tokens"),
+    path("account/settings/tokens/<uuid:id>/revoke", pages.revoke_token, name="revoke_token"),
+    path("account/notices/<uuid:id>/seen", pages.notice_seen, name="notice_seen"),
+]
 
 urlpatterns = API + PAGES

@@ -12,11 +12,16 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.crypto import constant_time_compare
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
+from billing import clock, credits, people
+from billing.pages import notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
+from tools_registry import pricing, registry
+from tools_registry.models import ToolCost
 
 ERRORS = {
     400: (
@@ -42,8 +47,14 @@ ERRORS = {
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """What base.html needs on every page."""
-    return {
+    """What base.html needs on every page. Purse and notices are looked up where a template shows them."""
+    of_person = {}
+    if getattr(request, "user", None) is not None and request.user.is_authenticated:
+        of_person = {
+            "purse": SimpleLazyObject(lambda: purse_of(people.account_of(request))),
+            "notices": SimpleLazyObject(lambda: notices_of(people.account_of(request))),
+        }
+    return of_person | {
         "csp_nonce": getattr(request, "csp_nonce", ""),
         "request_id": getattr(request, "request_id", ""),
         "is_demo": settings.IS_DEMO,
@@ -53,8 +64,29 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """The front page."""
-    return render(request, "config/home.html")
+    """The front page: what can be run, with its price."""
+    shown = (_on_offer(operation) for operation in registry.OPERATIONS.values())
+    return render(request, "config/home.html", {"operations": [one for one in shown if one is not None]})
+
+
+UNITS = {pricing.PerSecond.name: "a second"}
+
+
+def _on_offer(operation: registry.Operation) -> dict[str, str] | None:
+    """The operation with the price of its example; None where it has no price."""
+    cost = ToolCost.objects.in_force(operation.slug, clock.now())
+    if cost is None:
+        return None
+    estimate = pricing.estimate(cost.model, cost.rates, dict(operation.example))
+    return {
+        "title": operation.title,
+        "sentence": operation.summary,
+        "icon": "film",
+        "price": credits.display(estimate.min),
+        "unit": UNITS.get(cost.model, "at least"),
+        "example": f"{estimate.explanation}: {credits.display(estimate.max)}",
+        "url": "/generate",
+    }
 
 
 # Errors

@@ -1,23 +1,557 @@
-"""Pages of the workshop: making a video, the list of generations, one of them as it goes, and its output."""
+"""Pages of the workshop: making a video, the list of generations, one of them as it goes, its output, and any line of
+the statement with the work behind it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, BinaryIO
+from uuid import UUID
 
+from django import forms
+from django.conf import settings
+from django.contrib import messages
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from rest_framework.exceptions import AuthenticationFailed
 
-from billing import people
+from billing import credits, errors, idempotency, ledger, people, statement
+from billing.models import Entry, Lot, new_id
+from billing.pages import for_people, line_in_words, record_refusal, say_day, window
 from billing.tokens import TokenAuthentication
+from tools_registry import pricing, registry
 
-from .links import linked_output
-from .models import Output
-from .outputs import INLINE, safe_name
+from . import explain, lifecycle, providers
+from .links import linked_output, output_url
+from .models import Generation, Output
+from .outputs import ALLOWED, INLINE, safe_name
+from .providers import rehearsal_words
+from .providers.base import NotOffered
+
+State, Outcome = Generation.State, Generation.Outcome
+
+# Making a video
+
+
+def field_of(of: registry.Field) -> forms.Field:
+    """The input as a field of a form; what may stand in it is judged by the operation itself."""
+    options: dict[str, Any] = {"label": of.title, "help_text": of.help, "initial": of.default}
+    match of:
+        case registry.Text():
+            widget: forms.Widget = forms.Textarea(attrs={"rows": 4, "maxlength": of.length_max})
+        case registry.Whole():
+            widget = forms.NumberInput(attrs={"type": "range", "min": of.min, "max": of.max, "step": 1})
+        case registry.Choice() if len(of.choices) <= 3:
+            widget = forms.RadioSelect(choices=list(of.choices.items()))
+        case registry.Choice():
+            widget = forms.Select(choices=list(of.choices.items()))
+        case _:
+            raise TypeError(f"There is no field for {type(of).__name__}.")
+    return forms.CharField(widget=widget, error_messages={"required": "Write something here."}, **options)
+
+
+class OperationForm(forms.Form):
+    """An operation's inputs, which provider is to run it, and the key that makes a second press harmless."""
+
+    key = forms.CharField(max_length=100, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
+
+    def __init__(self, operation: registry.Operation, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.operation = operation
+        self.initial.setdefault("key", str(new_id()))
+        self.fields |= {of.name: field_of(of) for of in operation.fields}
+        offered = providers.offered(operation.slug)
+        if len(offered) > 1:
+            choices = [(one.name, one.title) for one in offered]
+            widget = forms.RadioSelect(choices=choices)
+            self.fields["provider"] = forms.CharField(label="Who makes it", widget=widget, initial=offered[0].name)
+
+    def inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was written, as the operation reads it: whole numbers as numbers, the rest as text."""
+        found = {}
+        for of in self.operation.fields:
+            value = given.get(of.name, of.default)
+            is_number = isinstance(of, registry.Whole) and re.fullmatch(r"[0-9]{1,9}", str(value), re.ASCII)
+            found[of.name] = int(value) if is_number else value
+        return found
+
+    def say(self, refusal: errors.BillingError) -> None:
+        """The refusal's sentences stand under their fields."""
+        for name, sentences in refusal.facts.get("fields", {}).items():
+            field = name.removeprefix("inputs.")
+            for sentence in sentences:
+                self.add_error(field if field in self.fields else None, sentence)
+
+
+@for_people
+@require_http_methods(["GET", "HEAD", "POST"])
+def generate(request: Any) -> HttpResponse:
+    """The form with its price; sent, it starts one video, however often it is sent."""
+    if request.method == "POST":
+        return _start(request)
+    form = OperationForm(registry.VIDEO, initial=_once_asked(request))
+    return _form_page(request, form, form.inputs(form.initial))
+
+
+def _once_asked(request: Any) -> dict[str, Any]:
+    """The inputs of an earlier job of the account, to be made again or changed."""
+    try:
+        again = UUID(request.GET.get("again", ""))
+    except ValueError:
+        return {}
+    job = Generation.objects.filter(account_id=people.account_of(request), id=again).first()
+    return {**job.inputs, "provider": job.provider} if job is not None else {}
+
+
+def _start(request: Any) -> HttpResponse:
+    account = people.account_of(request)
+    form = OperationForm(registry.VIDEO, request.POST)
+    given = form.inputs(request.POST)
+    if not form.is_valid():
+        return _form_page(request, form, given, status=422)
+    inputs = form.inputs(form.cleaned_data)
+    try:
+        quote = lifecycle.quote(form.operation.slug, inputs, form.cleaned_data.get("provider"))
+    except errors.BillingError as refusal:
+        form.say(refusal)
+        return _form_page(request, form, given, status=refusal.status)
+    try:
+        started = lifecycle.start(
+            account, quote, actor=people.actor_of(request), user=request.user.pk, key=_key(request, form)
+        )
+    except errors.IdempotencyConflict:
+        form = OperationForm(registry.VIDEO, _with_new_key(request))
+        form.add_error(None, SENT_BEFORE)
+        return _form_page(request, form, given, status=409)
+    except errors.RequestInProgress:
+        messages.info(request, "It is being started.")
+        return redirect("generations")
+    except errors.BillingError as refusal:
+        record_refusal(request, "generate", refusal)
+        form = OperationForm(registry.VIDEO, _with_new_key(request))
+        shown = _refusal(refusal, quote, account) | {"form": form}
+        return _form_page(request, form, given, refusal=shown, status=refusal.status)
+    return redirect("generation", id=started.generation.id)
+
+
+SENT_BEFORE = (
+    "This form was sent before, and what it asked for then was started. Nothing new has been started now; "
+    "send it once more if you want this one as well."
+)
+
+
+def _key(request: Any, form: OperationForm) -> ledger.Key:
+    """One form makes one job: the key that it was drawn with stands for what is in it."""
+    asked = {name: value for name, value in form.cleaned_data.items() if name != "key"}
+    return ledger.Key(
+        actor=people.owner_of(request),
+        scope="POST /generate",
+        key=form.cleaned_data["key"],
+        fingerprint=idempotency.fingerprint(asked),
+        status=302,
+        made=new_id(),
+    )
+
+
+def _with_new_key(request: Any) -> Any:
+    data = request.POST.copy()
+    data["key"] = str(new_id())
+    return data
+
+
+def _form_page(
+    request: Any, form: OperationForm, given: dict[str, Any], refusal: dict[str, Any] | None = None, status: int = 200
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "estimate": _estimate(people.account_of(request), form.operation, given),
+        "refusal": refusal,
+        "rehearsal": _rehearsal_words() if "provider" in form.fields else [],
+    }
+    return render(request, "generations/generate.html", context, status=status)
+
+
+def _rehearsal_words() -> list[dict[str, str]]:
+    """What can be written to rehearse a failure, where that is offered at all."""
+    if not settings.REHEARSAL_ENABLED:
+        return []
+    return [{"word": word.example, "what": word.sentence} for word in rehearsal_words.WORDS]
+
+
+@for_people
+@require_POST
+def estimate(request: Any) -> HttpResponse:
+    """What the form as it stands would cost, beside what there is."""
+    form = OperationForm(registry.VIDEO)
+    shown = _estimate(people.account_of(request), form.operation, form.inputs(request.POST))
+    return render(request, "generations/_estimate.html", {"estimate": shown})
+
+
+def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any]) -> dict[str, str]:
+    """The price in words, or why there is none. Text does not change it, so that an empty one is priced as well."""
+    texts = {of.name: operation.example[of.name] for of in operation.fields if isinstance(of, registry.Text)}
+    try:
+        quote = lifecycle.quote(operation.slug, given | texts)
+    except errors.BillingError as refusal:
+        wrong = [sentence for sentences in refusal.facts.get("fields", {}).values() for sentence in sentences]
+        return {"problem": " ".join(wrong) or refusal.message}
+    values, _, _ = statement.values_now(account)
+    left = values.available - quote.estimate.max
+    return {
+        "min": credits.display(quote.estimate.min),
+        "typical": credits.display(quote.estimate.typical),
+        "max": credits.display(quote.estimate.max),
+        "explanation": f"{quote.estimate.explanation}.",
+        "available": credits.display(values.available),
+        "after": credits.display(left),
+        "shortfall": credits.display(-left) if left < 0 else "",
+    }
+
+
+# Refused
+
+TITLES = {"insufficient_credits": "Not enough credits"}
+NOTHING = "Nothing was started and nothing was charged."
+NO_CREDITS = "Credits can be added by the people who run this desk."
+
+
+def _refusal(refusal: errors.BillingError, of: lifecycle.Quote, account: UUID) -> dict[str, Any]:
+    """The refusal for people: what is missing or in the way, and what can be done now."""
+    facts = refusal.facts
+    shown: dict[str, Any] = {
+        "code": refusal.code,
+        "title": TITLES.get(refusal.code, "It was not started"),
+        "sentence": NOTHING if refusal.code in TITLES else refusal.message,
+        "reason": refusal.reason,
+        "action": NO_CREDITS if refusal.status == 402 else refusal.action,
+        "resets_at": facts.get("resets_at"),
+        "is_run_limit": facts.get("span") == "run",
+    }
+    for name in ("required", "available", "shortfall", "limit", "used"):
+        if name in facts:
+            shown[name] = credits.display(credits.parse(facts[name]))
+    if isinstance(refusal, errors.InsufficientCredits):
+        values, _, _ = statement.values_now(account)
+        shown["held"] = credits.display(values.held) if values.held else ""
+        shown["smaller"] = _smaller(of, values.available)
+    if isinstance(refusal, errors.SpendLimitReached):
+        shown["smaller"] = _smaller(of, credits.parse(facts["limit"]) - credits.parse(facts["used"]))
+    return shown
+
+
+def _smaller(of: lifecycle.Quote, most: int) -> dict[str, Any] | None:
+    """The nearest thing to what was asked for that costs no more than `most`; None where nothing does."""
+    best: tuple[tuple[bool, bool, int], dict[str, Any]] | None = None
+    for inputs in _variants(of.operation, of.inputs):
+        price = pricing.estimate(of.cost.model, of.cost.rates, inputs).max
+        kept = {name for name, value in inputs.items() if of.inputs[name] == value}
+        likeness = (kept >= set(inputs) - {"seconds"}, "seconds" in kept, price)
+        if price <= most and (best is None or likeness > best[0]):
+            best = (likeness, inputs)
+    if best is None:
+        return None
+    (_, _, price), inputs = best
+    asked = {row["title"]: row["words"] for row in explain.asked(_as_job(of, of.inputs))}
+    changed = [row["words"] for row in explain.asked(_as_job(of, inputs)) if asked[row["title"]] != row["words"]]
+    return {"inputs": inputs, "words": f"Make it with {', '.join(changed)} for {credits.display(price)}"}
+
+
+def _as_job(of: lifecycle.Quote, inputs: dict[str, Any]) -> Generation:
+    return Generation(operation=of.operation.slug, inputs=inputs)
+
+
+def _variants(operation: registry.Operation, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same with every other choice, and with every smaller number."""
+    found = [inputs]
+    for of in operation.fields:
+        if isinstance(of, registry.Choice):
+            found = [one | {of.name: choice} for one in found for choice in of.choices]
+        elif isinstance(of, registry.Whole):
+            found = [one | {of.name: number} for one in found for number in range(of.min, one[of.name] + 1)]
+    yield from found
+
+
+# Generations
+
+ENDS = {
+    "running": (State.QUEUED, State.SUBMITTING, State.RUNNING, State.AWAITING_SETTLEMENT),
+    "ready": (State.SUCCEEDED,),
+    "failed": (State.FAILED, State.CANCELLED, State.EXPIRED),
+}
+JOBS_A_PAGE = 20
+
+
+@for_people
+@require_safe
+def generations(request: Any) -> HttpResponse:
+    """The account's jobs, newest first."""
+    return render(request, "generations/generations.html", _jobs(request))
+
+
+@for_people
+@require_safe
+def jobs(request: Any) -> HttpResponse:
+    """The list alone, for as long as something in it is under way."""
+    context = _jobs(request)
+    response = render(request, "generations/_jobs.html", context)
+    if not context["is_live"]:
+        response.headers["HX-Trigger"] = "purse"
+    return response
+
+
+def _jobs(request: Any) -> dict[str, Any]:
+    which = request.GET.get("which", "all")
+    rows = Generation.objects.filter(account_id=people.account_of(request))
+    if which in ENDS:
+        rows = rows.filter(state__in=ENDS[which])
+    elif which != "all":
+        raise Http404
+    found = window(request, rows, "id", UUID, JOBS_A_PAGE)
+    return {
+        "which": which,
+        "jobs": [_in_list(job) for job in found.rows],
+        "is_live": any(_is_live(job) for job in found.rows),
+        "live_url": f"/generations/jobs?{request.GET.urlencode()}",
+        "newer_url": f"/generations{found.newer_url}" if found.newer_url else "",
+        "older_url": f"/generations{found.older_url}" if found.older_url else "",
+    }
+
+
+def _in_list(job: Generation) -> dict[str, Any]:
+    said = explain.spoken(job)
+    return {
+        "id": job.id,
+        "url": f"/generations/{job.id}",
+        "title": job.title,
+        "note": " · ".join(row["words"] for row in explain.asked(job)),
+        "at": job.created_at,
+        "word": said.word,
+        "kind": said.kind,
+        "icon": ICONS.get(job.state, "film"),
+        "credits": _credits_in_short(job),
+    }
+
+
+ICONS = {State.FAILED: "alert", State.EXPIRED: "alert", State.CANCELLED: "close", State.AWAITING_SETTLEMENT: "wait"}
+
+
+def _credits_in_short(job: Generation) -> str:
+    held = credits.display(job.estimate_max)
+    if job.charged_amount is not None:
+        return f"{credits.display(job.charged_amount)} charged"
+    if job.outcome == Outcome.WAIVED:
+        return "free of charge"
+    return f"{held} held" if job.outcome is None else f"{held} back"
+
+
+def _is_live(job: Generation) -> bool:
+    return job.state in lifecycle.UNDER_WAY
+
+
+@for_people
+@require_safe
+def generation(request: Any, id: UUID) -> HttpResponse:
+    """One job: its progress or its output or what went wrong, and what happened to the credits."""
+    return render(request, "generations/generation.html", _one(_found(request, id)))
+
+
+@for_people
+@require_safe
+def generation_live(request: Any, id: UUID) -> HttpResponse:
+    """The same while it goes on; nothing where nothing has changed since the page last looked."""
+    job = _found(request, id)
+    if request.GET.get("seen") == _seen(job):
+        return HttpResponse(status=204)
+    response = render(request, "generations/_generation.html", _one(job))
+    response.headers["HX-Trigger"] = "purse"
+    return response
+
+
+def _found(request: Any, id: UUID) -> Generation:
+    job = Generation.objects.filter(account_id=people.account_of(request), id=id).select_related("verdict_rule").first()
+    if job is None:
+        raise Http404
+    return job
+
+
+def _seen(job: Generation) -> str:
+    """Changes with whatever the page shows of a job."""
+    marks = (job.state, job.progress, job.outcome, job.verdict_at, job.cancel_asked_at, job.review, job.ended_at)
+    return idempotency.fingerprint([str(mark) for mark in marks]).hex()[:16]
+
+
+def _one(job: Generation) -> dict[str, Any]:
+    said = explain.spoken(job)
+    if job.outcome == Outcome.CHARGED or job.outcome == Outcome.WAIVED:
+        said = _without_output(job, said)
+    shown = {
+        "id": job.id,
+        "title": job.title,
+        "word": said.word,
+        "kind": said.kind,
+        "icon": ICONS.get(job.state, "film"),
+        "is_live": _is_live(job),
+        "live_url": f"/generations/{job.id}/live?seen={_seen(job)}",
+        "live_seconds": 1 if _is_live(job) else 15 if not job.is_ended else 0,
+        "state_title": said.title,
+        "state_words": said.words,
+        "credits_words": said.credits,
+        "progress": job.progress or None,
+        "can_cancel": _can_cancel(job),
+        "cancel_url": f"/generations/{job.id}/cancel",
+        "again_url": f"/generate?again={job.id}" if job.is_ended else "",
+        "error": _error(job),
+        "asked": [*explain.asked(job), {"title": "Made by", "words": explain.provider_title(job)}],
+        "prompt": job.inputs.get("prompt", ""),
+        "at": job.created_at,
+    }
+    return {"job": shown | _output_of(job), "trail": explain.trail(job)}
+
+
+def _can_cancel(job: Generation) -> bool:
+    """Whether the button makes sense: it has not been asked to stop, and whoever has it can stop."""
+    if not job.is_cancellable or job.cancel_asked_at is not None:
+        return False
+    try:
+        return job.state == State.QUEUED or (job.state == State.RUNNING and providers.get(job.provider).has_cancel)
+    except NotOffered:
+        return False
+
+
+def _error(job: Generation) -> dict[str, str]:
+    """The provider's own words, where it did not finish the job."""
+    if job.outcome != Outcome.REFUNDED or job.verdict_at is None or job.verdict_status == "cancelled":
+        return {}
+    return {"code": job.verdict_code or job.verdict_status or "", "message": job.verdict_message or ""}
+
+
+def _output_of(job: Generation) -> dict[str, Any]:
+    """The links to what was delivered, and what it is; nothing while it is kept back or when it is gone."""
+    output = job.outputs.order_by("position").first()
+    if output is None or output.released_at is None or output.deleted_at is not None:
+        return {}
+    url = output_url(output)
+    size = [f"{output.seconds.normalize():f} s"] if output.seconds is not None else []
+    size += [f"{output.width} × {output.height}"] if output.width else []
+    return {
+        "video_url": url if output.content_type.startswith("video/") else "",
+        "image_url": url if output.content_type.startswith("image/") else "",
+        "download_url": f"{url}?download=1",
+        "file_kind": ALLOWED[output.content_type].upper(),
+        "size_words": " · ".join([*size, _say_bytes(output.bytes)]),
+        "kept_until": output.released_at + timedelta(days=settings.OUTPUT_KEEP_DAYS),
+    }
+
+
+def _say_bytes(count: int) -> str:
+    """Bytes for people: 840 KB, 1.2 MB."""
+    if count < 1_000_000:
+        return f"{max(1, count // 1000)} KB"
+    return f"{count // 1_000_000}.{count // 100_000 % 10} MB"
+
+
+def _without_output(job: Generation, said: explain.Spoken) -> explain.Spoken:
+    """What is said of a job that was delivered, where its output cannot be shown."""
+    output = job.outputs.order_by("position").first()
+    if output is not None and output.deleted_at is not None:
+        return replace(said, title="No longer kept", words=f"It was deleted on {say_day(output.deleted_at)}.")
+    if output is not None and output.released_at is None:
+        words = "Credits are owed on this account. It is delivered by itself once nothing is owed."
+        return replace(said, word="Waiting", kind="wait", title="Made, and kept back", words=words)
+    return said
+
+
+@for_people
+@require_POST
+def cancel(request: Any, id: UUID) -> HttpResponse:
+    """The job is cancelled, or its provider asked to stop; or the page says why that is not possible."""
+    try:
+        lifecycle.cancel(people.account_of(request), id)
+    except lifecycle.JobNotFound as error:
+        raise Http404 from error
+    except lifecycle.CannotCancel as refusal:
+        messages.warning(request, f"{refusal.message} {refusal.action}")
+    return redirect("generation", id=id)
+
+
+# A line of the statement, with the work behind it
+
+
+@for_people
+@require_safe
+def entry(request: Any, id: UUID) -> HttpResponse:
+    """One line: what it means, the whole story it belongs to, which credits it moved, and what was there before."""
+    lines = statement.lines_of(people.account_of(request)).select_related("text", "hold", "refunds__hold")
+    line = lines.filter(id=id).first()
+    if line is None:
+        raise Http404
+    hold = line.refunds.hold if line.refunds is not None else line.hold
+    shown = line_in_words(line) | {
+        "sentence": statement.tell(line),
+        "sequence": line.sequence,
+        "link": hold.link if hold is not None else "",
+        "size": credits.display(line.amount) if line.amount and not line.balance_delta else "",
+    }
+    context = {
+        "line": shown,
+        "trail": explain.entry_trail(line) or _told(line),
+        "effect": _effect(line),
+        "lots": _lots(line),
+        "digest": bytes(line.digest).hex(),
+    }
+    return render(request, "generations/entry.html", context)
+
+
+def _told(line: Entry) -> list[dict[str, Any]]:
+    """The story of a line without a job, where there is more to it than the line."""
+    steps = statement.explain(line)[:-1]
+    if len(steps) < 2:
+        return []
+    return [{"what": step["title"], "more": step["detail"], "at": step["at"]} for step in steps]
+
+
+def _effect(line: Entry) -> list[dict[str, str]]:
+    """Each of the account's numbers before and after the line; what has nothing to do with it is left out."""
+    rows = [
+        (
+            "Available",
+            line.balance_after - line.held_after - line.frozen_after,
+            line.balance_delta - line.held_delta - line.frozen_delta,
+        ),
+        ("Held", line.held_after, line.held_delta),
+        ("Set aside", line.frozen_after, line.frozen_delta),
+        ("Balance", line.balance_after, line.balance_delta),
+        ("Owed", line.debt_after, line.debt_delta),
+    ]
+    return [
+        {"title": title, "before": credits.display(after - delta), "after": credits.display(after)}
+        for title, after, delta in rows
+        if after or delta or title in ("Available", "Held", "Balance")
+    ]
+
+
+def _lots(line: Entry) -> list[dict[str, str]]:
+    """Which credits the line moved: into or out of what was there, or else into or out of what is held."""
+    lots = {lot.id: lot for lot in Lot.objects.filter(account=line.account_id, id__in=line.lots)}
+    moved = line.remaining_deltas if any(line.remaining_deltas) else line.held_deltas
+    return [
+        {"words": _lot_words(lots[lot_id]), "amount": credits.display(abs(delta))}
+        for lot_id, delta in zip(line.lots, moved, strict=True)
+        if delta and lot_id in lots
+    ]
+
+
+def _lot_words(lot: Lot) -> str:
+    source = statement.SOURCES.get(lot.source, lot.source)
+    until = f", until {say_day(lot.expires_at)}" if lot.expires_at is not None else ""
+    return f"{source[0].upper()}{source[1:]} credits of {say_day(lot.granted_at)}{until}"
+
 
 # Outputs
 
