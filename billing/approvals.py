@@ -1,11 +1,16 @@
 """What a member of staff may do alone to an account in a day, and the second person above that.
 
-Acts are a registry, act → what carries it out; whoever defines a staff act adds it with `@act("grant")`.
+Acts are a registry, act → what carries it out; whoever defines a staff act adds it with `@act("grant")`. An act on an
+account waits when it goes over the day's sum; a change of a price or rule in force touches every account, has no sum
+to be measured by, and always waits.
+
+Locks: what stands above the account (`@act(…, first=…)`), then the account, in every way an act is carried out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -16,11 +21,24 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from . import audit, credits, ledger, people
-from .errors import AccountNotFound, ApprovalNeeded, BillingError, ReasonMissing
-from .models import Approval, Audit
+from .errors import AccountNotFound, ApprovalNeeded, BillingError, IdempotencyConflict, ReasonMissing
+from .idempotency import fingerprint
+from .models import Approval, Audit, IdempotencyKey, new_id
 
-Act = Callable[[dict[str, Any], Any, Any], Any]
-"""Carries an act out: (its instruction, who asked for it, who approved it or None) → what it made."""
+CarryOut = Callable[[dict[str, Any], Any, Any], Any]
+"""Carries an act out: (its instruction, who asked for it, who approved it or None) → the line it wrote, a line's id,
+or, as "kind:id", what else it was done to."""
+
+
+def _nothing(instruction: dict[str, Any]) -> None:
+    """Nothing stands above the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    carry_out: CarryOut
+    first: Callable[[dict[str, Any]], None] = _nothing
+
 
 ACTS: dict[str, Act] = {}
 
@@ -31,6 +49,14 @@ class OwnAccount(BillingError):
     sentence = "You belong to this account, so you cannot do this to it."
     reason = "Staff never give credits to an account of their own, nor approve it."
     action = "Ask a colleague who does not belong to it."
+
+
+class ApprovalNotFound(BillingError):
+    code = "not_found"
+    status = 404
+    sentence = "There is no such approval."
+    reason = "Nothing was asked for under that id."
+    action = "Check the id."
 
 
 class AlreadyDecided(BillingError):
@@ -48,11 +74,11 @@ class SecondPersonNeeded(BillingError):
     action = "Ask a colleague."
 
 
-def act(name: str) -> Callable[[Act], Act]:
-    """The function carries out the staff act of that name, at once or when it is approved."""
+def act(name: str, *, first: Callable[[dict[str, Any]], None] = _nothing) -> Callable[[CarryOut], CarryOut]:
+    """The function carries out the staff act of that name, at once or when it is approved; `first` locks before it."""
 
-    def add(function: Act) -> Act:
-        ACTS[name] = function
+    def add(function: CarryOut) -> CarryOut:
+        ACTS[name] = Act(function, first)
         return function
 
     return add
@@ -65,51 +91,72 @@ def ask_or_do(
     amount: int,
     instruction: dict[str, Any],
     reason: str,
-    do: Callable[[], Any] | None = None,
+    *,
+    once: UUID | None = None,
 ) -> Any:
     """The act is done, and returns what it made; or it waits for a second person, and ApprovalNeeded is raised.
 
-    It waits when this act and what the person did alone to this account since midnight UTC come to more than
+    It waits when this act and what the person did to this account since midnight UTC come to more than
     `APPROVAL_CREDITS`. Locks the account before the sum is read, so that two acts at once cannot both be under it.
-    `do` left out: the registered act. Opens its own transaction; call it outside any.
+    `once` names this one request: sent again it moves nothing, and returns ledger.Repeat or raises ApprovalNeeded as
+    it did. Opens its own transaction; call it outside any.
     """
     if not reason.strip():
         raise ReasonMissing
     approval = None
     with transaction.atomic(durable=True):
+        ACTS[act].first(instruction)
         if not ledger.lock([account]):
             raise AccountNotFound
+        key = _key(act, account, staff, instruction, reason, once)
+        repeat = _repeat(key)
+        if repeat is not None:
+            return repeat
         if people.may(staff, account):
             raise OwnAccount
-        if done_today(account, staff) + amount > alone_max():
+        if amount and done_today(account, staff) + amount > alone_max():
             approval = Approval.objects.create(
                 account_id=account, act=act, amount=amount, instruction=instruction, reason=reason, asked_by=staff
             )
+            _keep(key, 202, approval.id)
         # refusing ends
 
         if approval is None:
-            made = do() if do is not None else ACTS[act](instruction, staff, None)
+            made = ACTS[act].carry_out(instruction, staff, None)
             _note(act, account, staff, amount, reason, made)
+            _keep(key, 200, made)
             return made
-    audit.record(
-        act,
-        account=account,
-        actor=f"user:{staff.pk}",
-        is_refusal=True,
-        code=ApprovalNeeded.code,
-        subject=f"approval:{approval.id}",
-        facts={"amount": credits.format(amount), "reason": reason},
-    )
+    _note_waiting(approval)
     raise ApprovalNeeded(approval=str(approval.id), amount=credits.format(amount))
 
 
+def ask(act: str, staff: Any, instruction: dict[str, Any], reason: str, *, once: UUID) -> None:
+    """The act, which touches every account, waits for a second person: ApprovalNeeded is raised, always.
+
+    Sent again with the same `once` nothing more waits.
+    """
+    if not reason.strip():
+        raise ReasonMissing
+    terms = {"act": act, "amount": 0, "instruction": instruction, "reason": reason, "asked_by": staff}
+    approval, is_new = Approval.objects.get_or_create(id=once, defaults=terms)
+    if not is_new and (approval.asked_by_id, approval.act, approval.instruction) != (staff.pk, act, instruction):
+        raise IdempotencyConflict
+    if is_new:
+        _note_waiting(approval)
+    raise ApprovalNeeded(
+        reason="A change of a price or rule in force touches every account.", approval=str(approval.id)
+    )
+
+
 def approve(approval: UUID, approver: Any, note: str = "") -> Any:
-    """The act is done on the second person's word; returns what it made. Locks the approval, then the account."""
+    """The act is done on the second person's word; returns what it made. Locks the approval, then as the act does."""
     with transaction.atomic(durable=True):
         waiting = _waiting(approval, approver)
+        ACTS[waiting.act].first(waiting.instruction)
+        _refuse_own_account(waiting, approver)
         # refusing ends
 
-        made = ACTS[waiting.act](waiting.instruction, waiting.asked_by, approver)
+        made = ACTS[waiting.act].carry_out(waiting.instruction, waiting.asked_by, approver)
         _decide(waiting, Approval.State.APPROVED, approver, note)
         _note(waiting.act, waiting.account_id, waiting.asked_by, waiting.amount, waiting.reason, made, approver)
     return made
@@ -119,6 +166,7 @@ def decline(approval: UUID, approver: Any, note: str = "") -> None:
     """The act will not be done; the second person has said so."""
     with transaction.atomic(durable=True):
         waiting = _waiting(approval, approver)
+        _refuse_own_account(waiting, approver)
         _decide(waiting, Approval.State.DECLINED, approver, note)
         audit.record(
             "decline",
@@ -142,18 +190,24 @@ def done_today(account: UUID, staff: Any) -> int:
 
 
 def _waiting(approval: UUID, approver: Any) -> Approval:
-    """The approval, locked and with its account's lock taken; refused for who may not decide it."""
+    """The approval, locked; refused for who may not decide it."""
     waiting = Approval.objects.select_for_update(of=("self",)).select_related("asked_by").filter(id=approval).first()
     if waiting is None:
-        raise AccountNotFound("There is no such approval.")
+        raise ApprovalNotFound
     if waiting.state != Approval.State.WAITING:
         raise AlreadyDecided(state=waiting.state)
     if waiting.asked_by_id == approver.pk:
         raise SecondPersonNeeded
+    return waiting
+
+
+def _refuse_own_account(waiting: Approval, approver: Any) -> None:
+    """Locks the account; neither person belongs to it."""
+    if waiting.account_id is None:
+        return
     ledger.lock([waiting.account_id])
     if people.may(approver, waiting.account_id) or people.may(waiting.asked_by, waiting.account_id):
         raise OwnAccount
-    return waiting
 
 
 def _decide(waiting: Approval, state: str, approver: Any, note: str) -> None:
@@ -163,8 +217,62 @@ def _decide(waiting: Approval, state: str, approver: Any, note: str) -> None:
     assert moved == 1
 
 
-def _note(act: str, account: UUID, staff: Any, amount: int, reason: str, made: Any, approver: Any = None) -> None:
+def _note(
+    act: str, account: UUID | None, staff: Any, amount: int, reason: str, made: Any, approver: Any = None
+) -> None:
     facts = {"reason": reason} | ({"approved_by": f"user:{approver.pk}"} if approver is not None else {})
     entry = getattr(made, "id", made)
-    subject = f"entry:{entry}" if isinstance(entry, UUID) else ""
+    subject = f"entry:{entry}" if isinstance(entry, UUID) else str(made or "")
     audit.record(act, account=account, actor=f"user:{staff.pk}", amount=amount, subject=subject, facts=facts)
+
+
+def _note_waiting(approval: Approval) -> None:
+    audit.record(
+        approval.act,
+        account=approval.account_id,
+        actor=f"user:{approval.asked_by_id}",
+        is_refusal=True,
+        code=ApprovalNeeded.code,
+        subject=f"approval:{approval.id}",
+        facts={"amount": credits.format(approval.amount), "reason": approval.reason},
+    )
+
+
+# One request, once
+
+
+def _key(
+    act: str, account: UUID, staff: Any, instruction: dict[str, Any], reason: str, once: UUID | None
+) -> IdempotencyKey | None:
+    if once is None:
+        return None
+    return IdempotencyKey(
+        account_id=account,
+        actor=f"user:{staff.pk}",
+        scope=f"staff {act}",
+        key=str(once),
+        fingerprint=fingerprint([instruction, reason]),
+    )
+
+
+def _repeat(key: IdempotencyKey | None) -> ledger.Repeat | None:
+    """What the request was answered before; the account is locked, so nobody is between this and `_keep`."""
+    if key is None:
+        return None
+    known = IdempotencyKey.objects.filter(
+        account=key.account_id, actor=key.actor, scope=key.scope, key=key.key
+    ).first()
+    if known is None:
+        return None
+    if bytes(known.fingerprint) != key.fingerprint:
+        raise IdempotencyConflict
+    if known.status == 202:
+        raise ApprovalNeeded(approval=str(known.made))
+    return ledger.Repeat(known.status, known.made)
+
+
+def _keep(key: IdempotencyKey | None, status: int, made: Any) -> None:
+    if key is not None:
+        entry = getattr(made, "id", made)
+        key.status, key.made = status, entry if isinstance(entry, UUID) else new_id()
+        key.save(force_insert=True)

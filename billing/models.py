@@ -86,6 +86,13 @@ class Account(models.Model):
             models.CheckConstraint(name="account_balance_within_range", condition=Q(balance__lte=10**17)),
             models.CheckConstraint(name="account_entry_count_not_negative", condition=Q(entry_count__gte=0)),
         ]
+        permissions = [
+            ("grant_credits", "Can grant credits"),
+            ("adjust_credits", "Can correct a balance"),
+            ("forgive_debt", "Can forgive what is owed"),
+            ("freeze_account", "Can freeze an account and lift it"),
+            ("limit_account", "Can set staff's spend limits"),
+        ]
 
     def __str__(self) -> str:
         return self.name or str(self.id)
@@ -266,6 +273,7 @@ class Hold(models.Model):
                 name="hold_of_service", fields=["owner", "placed_on"], condition=Q(owner__startswith="service:")
             ),
         ]
+        permissions = [("end_hold", "Can release a hold of the API, or expire one that is due")]
 
     def __str__(self) -> str:
         return f"hold {self.id}"
@@ -374,6 +382,7 @@ class Entry(models.Model):
             models.Index(name="entry_hold", fields=["hold"], condition=Q(hold__isnull=False)),
             models.Index(name="entry_refunds", fields=["refunds"], condition=Q(refunds__isnull=False)),
         ]
+        permissions = [("refund_entry", "Can refund a charge")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.sequence}"
@@ -547,7 +556,7 @@ class Token(models.Model):
             ),
         ]
         indexes = [models.Index(name="token_user", fields=["user"])]
-        permissions = [("make_service_token", "Can make service tokens")]
+        permissions = [("make_service_token", "Can make service tokens"), ("revoke_token", "Can revoke tokens")]
 
     def __str__(self) -> str:
         return self.name
@@ -594,7 +603,8 @@ class Approval(models.Model):
         DECLINED = "declined"
 
     id = row_id()
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    # Null for a change of a price or rule in force, which touches every account.
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     act = models.CharField(max_length=60)
     amount = models.BigIntegerField()
     # What the act needs to be carried out: its own form's cleaned values, as text.
@@ -619,6 +629,7 @@ class Approval(models.Model):
             ),
         ]
         indexes = [models.Index(name="approval_waiting", fields=["state"], condition=Q(state="waiting"))]
+        permissions = [("decide_approval", "Can approve or decline what a colleague asked for")]
 
     def __str__(self) -> str:
         return f"{self.act} ({self.state})"
@@ -666,6 +677,7 @@ class Alert(models.Model):
         constraints = [
             models.UniqueConstraint(name="alert_open_once", fields=["name", "key"], condition=Q(cleared_at=None)),
         ]
+        permissions = [("clear_alert", "Can clear alerts")]
 
     def __str__(self) -> str:
         return self.sentence
