@@ -1,0 +1,230 @@
+"""How staff see a row: read only, with amounts, states and links as cells, and what belongs to it underneath.
+
+Whatever came from a customer or from outside is data: every cell is escaped here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
+
+from billing import credits
+
+NOTHING = format_html('<span class="quiet">{}</span>', "–")
+ROWS_SHOWN = 10
+
+
+# Cells
+
+
+def money(micro: int | None, kind: str = "") -> SafeString:
+    """An amount of credits as people read it."""
+    if micro is None:
+        return NOTHING
+    return format_html('<span class="n {}">{}</span>', kind, credits.display(micro))
+
+
+def moved(micro: int) -> SafeString:
+    """A change of an amount, with its sign."""
+    if not micro:
+        return format_html('<span class="n quiet">{}</span>', "0.00")
+    kind = "plus" if micro > 0 else "minus"
+    return format_html('<span class="n {}">{}</span>', kind, credits.display(micro, signed=True))
+
+
+def when(moment: datetime | None) -> SafeString:
+    """A moment, in UTC, to the second."""
+    if moment is None:
+        return NOTHING
+    return format_html(
+        '<time class="n" datetime="{}">{}</time>', moment.isoformat(), date_format(moment, "j M Y H:i:s")
+    )
+
+
+def tag(word: str, kind: str = "") -> SafeString:
+    """A word for a state; `kind` is ok, wait, bad or nothing."""
+    return format_html('<span class="tag {}">{}</span>', kind, word.replace("_", " "))
+
+
+def code(value: Any) -> SafeString:
+    """An id, a digest or a provider's word."""
+    return format_html("<code>{}</code>", value) if value not in (None, "") else NOTHING
+
+
+def text(value: Any) -> str:
+    """Somebody's words, or a dash."""
+    return str(value) if value not in (None, "") else NOTHING
+
+
+def document(value: Any) -> SafeString:
+    """JSON as it stands in the row, readable."""
+    if value in (None, {}, []):
+        return NOTHING
+    return format_html('<pre class="document">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def yes_or_no(value: bool | None) -> str:
+    return NOTHING if value is None else "yes" if value else "no"
+
+
+def address(of: type[Model] | Model, pk: Any = None) -> str:
+    """Where staff see that row."""
+    name = f"admin:{of._meta.app_label}_{of._meta.model_name}_change"
+    return reverse(name, args=[of.pk if pk is None else pk])  # type: ignore[union-attr]
+
+
+def link(of: type[Model] | Model, pk: Any = None, words: Any = None) -> SafeString:
+    """A link to a row; a dash where there is none."""
+    if pk is None and isinstance(of, type):
+        return NOTHING
+    pk = of.pk if pk is None else pk  # type: ignore[union-attr]
+    return format_html('<a class="row-link" href="{}">{}</a>', address(of, pk), words or short(pk))
+
+
+def short(pk: Any) -> str:
+    """An id's end, which tells rows of one day apart; the whole id stands on the row's own page."""
+    return f"…{str(pk)[-8:]}" if isinstance(pk, UUID) else str(pk)
+
+
+def listing(of: type[Model], **filters: Any) -> str:
+    """The address of the list, filtered."""
+    return reverse(f"admin:{of._meta.app_label}_{of._meta.model_name}_changelist") + "?" + urlencode(filters)
+
+
+def lines(parts: Iterable[Any]) -> SafeString:
+    """Several cells in one, under each other."""
+    return format_html_join("", "<div>{}</div>", ((part,) for part in parts)) or NOTHING
+
+
+# What stands around the fields of a row's page
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    title: str
+    value: Any
+    note: Any = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table under the fields: the newest rows that belong to this one, and where all of them are."""
+
+    title: str
+    headers: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    all_url: str = ""
+    empty: str = "Nothing yet."
+    # Headers whose cells are numbers, by position.
+    numbers: frozenset[int] = frozenset()
+    # Instead of rows: a story, as _trail.html tells it.
+    trail: Sequence[Any] = field(default=())
+
+    @property
+    def columns(self) -> list[tuple[str, bool]]:
+        return [(header, at in self.numbers) for at, header in enumerate(self.headers)]
+
+    @property
+    def cells(self) -> list[list[tuple[str, bool, Any]]]:
+        return [[(*column, cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+
+
+FromAbove = Callable[[Any], list[Section]]
+"""Sections that a room above adds to a row of this one."""
+
+
+class ReadOnly(ModelAdmin):  # type: ignore[type-arg]
+    """A list and a page to look at. Nothing is added, changed or deleted here; what staff do has its own page."""
+
+    actions = None
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    list_per_page = 50
+    ordering = ("-id",)
+    list_fullwidth = True
+    list_display_links: Any = None
+    # Columns that a pasted id is compared with.
+    id_fields: ClassVar[tuple[str, ...]] = ("id",)
+    # Columns that other words are compared with, whole.
+    word_fields: ClassVar[tuple[str, ...]] = ()
+    change_form_template = "admin/row.html"
+    from_above: ClassVar[list[FromAbove]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.from_above = []
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_search_fields(self, request: HttpRequest) -> Sequence[str]:
+        return (*self.id_fields, *self.word_fields)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Rows with this id, else with these words. Exact, so that an index answers."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(pk__in=[])
+        try:
+            for name in self.id_fields:
+                wanted |= Q(**{name: UUID(term)})
+        except ValueError:
+            pass
+        for name in self.word_fields:
+            wanted |= Q(**{name: term})
+        return queryset.filter(wanted), False
+
+    # What stands on the page, for each kind of row
+
+    def figures(self, row: Any) -> list[Figure]:
+        return []
+
+    def warnings(self, row: Any) -> list[str]:
+        return []
+
+    def sections(self, request: HttpRequest, row: Any) -> list[Section]:
+        return []
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        answer = super().change_view(request, object_id, form_url, extra_context)
+        if isinstance(answer, TemplateResponse) and answer.context_data and "original" in answer.context_data:
+            row = answer.context_data["original"]
+            answer.context_data |= {
+                "title": str(row),
+                "subtitle": None,
+                "figures": self.figures(row),
+                "warnings": self.warnings(row),
+                "sections": [
+                    *self.sections(request, row),
+                    *(section for more in self.from_above for section in more(row)),
+                ],
+                "show_close": False,
+            }
+        return answer
