@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -22,14 +23,18 @@ SELECT (SELECT count(*) FROM billing_account),
 A_LITTLE_HISTORY = """
 from django.contrib.auth.models import User
 from billing import ledger
+from billing.models import Hold
 from billing.people import open_account
+from generations import lifecycle
+
 account = open_account(User.objects.create_user("NAME", "NAME@example.org")).id
-ledger.grant(account, amount=10_000_000, source="staff", reason="a test")
-for reference, amount in (("a", 4_000_000), ("b", 2_000_000)):
-    ledger.place_hold(account, amount=amount, reference=reference, owner="person:NAME", expires_in_seconds=3600)
-    if reference == "a":
-        from billing.models import Hold
-        ledger.capture(account, hold=Hold.objects.get(account=account).id, amount=3_000_000)
+ledger.grant(account, amount=100_000_000, source="staff", reason="a test")
+for reference in ("captured", "open"):
+    ledger.place_hold(account, amount=4_000_000, reference=reference, owner="user:1", expires_in_seconds=3600)
+ledger.capture(account, hold=Hold.objects.get(account=account, reference="captured").id, amount=3_000_000)
+video = lifecycle.quote("ai/video", {"prompt": "a harbour"}, "local")
+lifecycle.start(account, video, actor="user:1")
+lifecycle.cancel(account, lifecycle.start(account, video, actor="user:1").generation.id)
 """
 
 
@@ -43,52 +48,66 @@ def instance() -> Iterator[Instance]:
         yield instance
 
 
-def figures(instance: Instance) -> tuple[object, ...]:
+@contextmanager
+def database(instance: Instance) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """The embedded server runs for a while, so that each command need not start it."""
     server = Server(instance.data_dir)
     assert server.start()
     try:
         with psycopg.connect(
-            host=str(socket_folder(instance.data_dir)), user="holdfast", dbname="holdfast"
+            host=str(socket_folder(instance.data_dir)), user="holdfast", dbname="holdfast", autocommit=True
         ) as connection:
-            row = connection.execute(FIGURES).fetchone()
-            assert row is not None
-            return row
+            yield connection
     finally:
         server.stop()
 
 
+def figures(connection: psycopg.Connection[tuple[object, ...]]) -> tuple[object, ...]:
+    row = connection.execute(FIGURES).fetchone()
+    assert row is not None
+    return row
+
+
 @pytest.mark.parametrize("app", APPS)
 def test_the_last_migration_of_each_app_can_be_taken_back_and_made_again(instance: Instance, app: str) -> None:
-    before = figures(instance)
-    assert before[1:4] == (4, 7_000_000, 2_000_000)
     names = sorted(name for label, name in MigrationLoader(None).disk_migrations if label == app)
-    instance.command("migrate", app, names[-2] if len(names) > 1 else "zero")
-    assert instance.command("migrate", "--check", check=False).returncode != 0
-    instance.command("migrate")
-    assert figures(instance) == before
-    assert instance.command("reconcile").returncode == 0
+    with database(instance) as connection:
+        before = figures(connection)
+        assert before[1:4] == (7, 97_000_000, 6_000_000)
+        instance.command("migrate", app, names[-2] if len(names) > 1 else "zero")
+        assert instance.command("migrate", "--check", check=False).returncode != 0
+        instance.command("migrate")
+        assert figures(connection) == before
+        assert instance.command("reconcile").returncode == 0
 
 
 def test_a_backup_brings_the_books_back_as_they_were(instance: Instance) -> None:
     file = instance.data_dir / "holdfast.backup"
-    before = figures(instance)
-    instance.command("backup", str(file))
-    assert file.stat().st_mode & 0o777 == 0o600
-    instance.command("shell", "-v", "0", "-c", A_LITTLE_HISTORY.replace("NAME", "second"))
-    assert figures(instance) != before
+    with database(instance) as connection:
+        before = figures(connection)
+        instance.command("backup", str(file))
+        assert file.stat().st_mode & 0o777 == 0o600
+        instance.command("shell", "-v", "0", "-c", A_LITTLE_HISTORY.replace("NAME", "second"))
+        assert figures(connection) != before
+        refused = instance.command("restore", str(file), check=False)
+        assert refused.returncode != 0
+        assert "in use" in refused.stderr
     instance.command("restore", str(file))
-    assert figures(instance) == before
-    assert instance.command("migrate", "--check").returncode == 0
-    assert instance.command("reconcile").returncode == 0
-    instance.command("backup", str(file))
+    with database(instance) as connection:
+        assert figures(connection) == before
+        assert instance.command("migrate", "--check").returncode == 0
+        assert instance.command("reconcile").returncode == 0
+        instance.command("backup", str(file))
     instance.nothing_left(1)
 
 
 def test_what_is_no_backup_replaces_nothing(instance: Instance, tmp_path: Path) -> None:
-    before = figures(instance)
+    with database(instance) as connection:
+        before = figures(connection)
     (tmp_path / "file").write_text("nothing")
     for name, says in (("file", "pg_restore failed"), ("absent", "is not there")):
         done = instance.command("restore", str(tmp_path / name), check=False)
         assert done.returncode != 0
         assert says in done.stderr
-    assert figures(instance) == before
+    with database(instance) as connection:
+        assert figures(connection) == before
