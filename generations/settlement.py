@@ -76,7 +76,7 @@ def _exactness(
 
 
 def _is_server_error(status: str) -> bool:
-    return len(status) == 3 and status.startswith("5") and status.isdigit()
+    return len(status) == 3 and status.startswith("5") and status.isascii() and status.isdigit()
 
 
 def _rule(phase: str, status: str, outcome: str, sentence: str = "", **more: object) -> dict[str, object]:
