@@ -178,9 +178,7 @@ def test_a_hold_expires_only_when_it_is_due(purse: Purse, hold: UUID, clock: Clo
     assert purse.hold(hold).state == "expired"
 
 
-def test_a_hold_past_its_end_that_nobody_expired_can_still_be_captured(
-    purse: Purse, hold: UUID, clock: Clock
-) -> None:
+def test_a_hold_past_its_end_that_nobody_expired_can_still_be_captured(purse: Purse, hold: UUID, clock: Clock) -> None:
     clock.advance(hours=2)
     with purse.moves(balance=-6, held=-6):
         purse.capture(hold)

@@ -56,9 +56,7 @@ def test_a_frozen_lot_held_before_is_captured_and_the_rest_falls_back_frozen(pur
 
 
 @pytest.mark.parametrize("end", ["release", "expire"])
-def test_what_a_hold_gives_back_to_a_frozen_lot_is_frozen(
-    purse: Purse, payment: UUID, clock: Clock, end: str
-) -> None:
+def test_what_a_hold_gives_back_to_a_frozen_lot_is_frozen(purse: Purse, payment: UUID, clock: Clock, end: str) -> None:
     hold = purse.place(4)
     ledger.freeze(purse.id, payment=payment)
     clock.advance(hours=1)
