@@ -7,12 +7,34 @@ from uuid import UUID
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
 
 from .models import Account, Membership, Token
 
 SESSION_ACCOUNT = "account"
+
+
+def person_called(email: str) -> Any:
+    """The person with this address, in whatever case it is written; None where there is nobody."""
+    return User.objects.filter(email__iexact=email).order_by("id").first()
+
+
+def make_person(email: str, *, password: str | None, is_staff: bool = False) -> Any:
+    """There is a person with a verified address and an own account; `is_staff` may do everything in the admin.
+
+    Without a password none fits until it is reset by mail. For commands: people themselves sign up.
+    """
+    email = email.lower()
+    with transaction.atomic():
+        person = User.objects.create_user(username=email[:150], email=email, password=password)
+        if is_staff:
+            person.is_staff = person.is_superuser = True
+            person.save(update_fields=["is_staff", "is_superuser"])
+        EmailAddress.objects.create(user=person, email=email, verified=True, primary=True)
+        open_account(person)
+    return person
 
 
 def open_account(user: Any) -> Account:

@@ -42,7 +42,7 @@ def test_a_person_is_made_once() -> None:
     run("create_person", "pat@people.test")
     with pytest.raises(CommandError, match="already"):
         run("create_person", "PAT@people.test")
-    with pytest.raises(CommandError, match="no e|not an e-mail"):
+    with pytest.raises(CommandError, match="not an e-mail"):
         run("create_person", "pat")
     with pytest.raises(CommandError, match="no plans"):
         run("create_person", "other@people.test", "--plan", "free")
