@@ -17,7 +17,7 @@ from allauth.account.decorators import verified_email_required
 from django import forms
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -142,7 +142,7 @@ def purse(request: HttpRequest) -> HttpResponse:
 # Credits
 
 KINDS = {"pack": "bought", "import": "bought", "plan": "monthly"}
-GIFTS = {"promotion": "promotional", "gift": "a gift", "staff": "given by staff", "goodwill": "goodwill"}
+GIFTS = {"promotion": "from a promotion", "gift": "from a gift", "staff": "given by staff", "goodwill": "of goodwill"}
 
 
 @for_people
@@ -154,7 +154,8 @@ def account_credits(request: HttpRequest) -> HttpResponse:
     account = Account.objects.get(id=account_id)
     parts = _parts(values, lots)
     holds = Hold.objects.filter(account=account_id, state=Hold.State.OPEN).order_by("-placed_at")
-    lines = _lines(account_id)[:LINES_AT_A_GLANCE]
+    # What was held and has ended is told by its end; the statement has both lines.
+    lines = _lines(account_id).exclude(~Q(hold__state=Hold.State.OPEN), kind=Entry.Kind.HOLD)[:LINES_AT_A_GLANCE]
     context = {
         "account": {
             "available": credits.display(values.available),
@@ -275,7 +276,7 @@ def meters(account: UUID, user: int | None, now: datetime) -> list[dict[str, str
 def _meter(title: str, span: str, use: statement.Use, again: str) -> dict[str, str]:
     shown = {"title": title, "used": credits.display(use.used)}
     if use.limit is None:
-        return shown | {"words": f"No {span} limit is set."}
+        return shown | {"words": f"Charged and held. No {span} limit is set."}
     share = min(use.used * 10_000 // use.limit, 10_000) if use.limit else 10_000
     state = "full" if share >= 10_000 else "warn" if share >= 8_000 else ""
     words = f"{share // 100} % of {WHOSE[use.source or 'person']} {span} limit. It starts again {again}."
@@ -345,6 +346,8 @@ WORDS = {
 def line_in_words(line: Entry) -> dict[str, Any]:
     """One line as the statement shows it: what it did to the balance, and the balance after it."""
     word, kind = WORDS[line.kind]
+    if line.kind == Entry.Kind.HOLD and line.hold is not None and line.hold.state != Hold.State.OPEN:
+        kind = ""
     of = line.refunds.hold if line.refunds is not None else line.hold
     return {
         "url": f"/account/credits/statement/{line.id}",
@@ -355,6 +358,7 @@ def line_in_words(line: Entry) -> dict[str, Any]:
         "kind": kind,
         "credits": credits.display(line.balance_delta, signed=True),
         "is_in": line.balance_delta > 0,
+        "is_still": not line.balance_delta,
         "balance": credits.display(line.balance_after),
     }
 
@@ -364,6 +368,8 @@ def _note(line: Entry) -> str:
     amount = credits.display(line.amount)
     reason = line.text.reason if hasattr(line, "text") else ""
     match line.kind:
+        case "hold" if line.hold is not None and line.hold.state != Hold.State.OPEN:
+            return f"{amount} were held"
         case "hold":
             return f"{amount} held until it ends"
         case "capture" if line.balance_delta != line.held_delta:
@@ -385,7 +391,7 @@ def _note(line: Entry) -> str:
 
 # The person's own limits
 
-FIELDS = {"per_run": "For one run", "per_day": "For a day", "per_month": "For a month"}
+FIELDS = {"per_run": "Credits for one run", "per_day": "Credits a day", "per_month": "Credits a month"}
 
 
 class AmountField(forms.CharField):
@@ -522,14 +528,19 @@ def notices_of(account: UUID) -> list[Notice]:
     return list(Notice.objects.filter(account=account, seen_at=None).order_by("-created_at")[:NOTICES_AT_ONCE])
 
 
+def see(account: UUID, **which: Any) -> None:
+    """These notices of the account are not shown again."""
+    Notice.objects.filter(account=account, seen_at=None, **which).update(seen_at=timezone.now())
+
+
 @for_people
 @require_POST
 def notice_seen(request: Any, id: UUID) -> HttpResponse:
     """The notice is not shown again."""
-    mine = Notice.objects.filter(account=people.account_of(request), id=id)
-    if not mine.exists():
+    account = people.account_of(request)
+    if not Notice.objects.filter(account=account, id=id).exists():
         raise Http404
-    mine.filter(seen_at=None).update(seen_at=timezone.now())
+    see(account, id=id)
     if request.htmx:
         return HttpResponse()
     onward = request.POST.get("next", "")

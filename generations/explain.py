@@ -131,7 +131,10 @@ def _said(job: Generation) -> list[dict[str, Any]]:
 def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
     amount = credits.display(entry.amount)
     before = entry.balance_after - entry.held_after - entry.frozen_after - _available_delta(entry)
-    around = f"Available before {credits.display(before)}, after {credits.display(before + _available_delta(entry))}"
+    around = f"Available before {credits.display(before)}, after {credits.display(before + _available_delta(entry))}."
+    if entry.kind == Entry.Kind.CAPTURE:  # what was held was not available before either
+        before = entry.balance_after - entry.balance_delta
+        around = f"Balance before {credits.display(before)}, after {credits.display(entry.balance_after)}."
     rule = job.verdict_rule
     why = f"{rule.sentence} (rule {rule.status} · {rule.code}, version {rule.version})" if rule else ""
     match entry.kind:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, BinaryIO
+from typing import IO, Any
 from uuid import UUID
 
 from django import forms
@@ -23,7 +23,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from billing import credits, errors, idempotency, ledger, people, statement
 from billing.models import Entry, Lot, new_id
-from billing.pages import for_people, line_in_words, record_refusal, say_day, window
+from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from billing.tokens import TokenAuthentication
 from tools_registry import pricing, registry
 
@@ -259,7 +259,7 @@ def _smaller(of: lifecycle.Quote, most: int) -> dict[str, Any] | None:
     (_, _, price), inputs = best
     asked = {row["title"]: row["words"] for row in explain.asked(_as_job(of, of.inputs))}
     changed = [row["words"] for row in explain.asked(_as_job(of, inputs)) if asked[row["title"]] != row["words"]]
-    return {"inputs": inputs, "words": f"Make it with {', '.join(changed)} for {credits.display(price)}"}
+    return {"inputs": inputs, "words": f"Make {', '.join(changed)} instead, for {credits.display(price)}"}
 
 
 def _as_job(of: lifecycle.Quote, inputs: dict[str, Any]) -> Generation:
@@ -338,7 +338,12 @@ def _in_list(job: Generation) -> dict[str, Any]:
     }
 
 
-ICONS = {State.FAILED: "alert", State.EXPIRED: "alert", State.CANCELLED: "close", State.AWAITING_SETTLEMENT: "wait"}
+ICONS: dict[str, str] = {
+    State.FAILED: "alert",
+    State.EXPIRED: "alert",
+    State.CANCELLED: "close",
+    State.AWAITING_SETTLEMENT: "wait",
+}
 
 
 def _credits_in_short(job: Generation) -> str:
@@ -387,6 +392,8 @@ def _seen(job: Generation) -> str:
 
 
 def _one(job: Generation) -> dict[str, Any]:
+    """Everything that the page shows of a job; its news has then been read."""
+    see(job.account_id, link=f"/generations/{job.id}")
     said = explain.spoken(job)
     if job.outcome == Outcome.CHARGED or job.outcome == Outcome.WAIVED:
         said = _without_output(job, said)
@@ -406,7 +413,6 @@ def _one(job: Generation) -> dict[str, Any]:
         "can_cancel": _can_cancel(job),
         "cancel_url": f"/generations/{job.id}/cancel",
         "again_url": f"/generate?again={job.id}" if job.is_ended else "",
-        "error": _error(job),
         "asked": [*explain.asked(job), {"title": "Made by", "words": explain.provider_title(job)}],
         "prompt": job.inputs.get("prompt", ""),
         "at": job.created_at,
@@ -422,13 +428,6 @@ def _can_cancel(job: Generation) -> bool:
         return job.state == State.QUEUED or (job.state == State.RUNNING and providers.get(job.provider).has_cancel)
     except NotOffered:
         return False
-
-
-def _error(job: Generation) -> dict[str, str]:
-    """The provider's own words, where it did not finish the job."""
-    if job.outcome != Outcome.REFUNDED or job.verdict_at is None or job.verdict_status == "cancelled":
-        return {}
-    return {"code": job.verdict_code or job.verdict_status or "", "message": job.verdict_message or ""}
 
 
 def _output_of(job: Generation) -> dict[str, Any]:
@@ -601,7 +600,7 @@ def _etag(output: Output) -> str:
     return f'"{output.id.hex}"'
 
 
-def _part(request: HttpRequest, file: BinaryIO, of: Output) -> HttpResponseBase:
+def _part(request: HttpRequest, file: IO[bytes], of: Output) -> HttpResponseBase:
     """The part of the file that Range asks for, so that a film can be sought in; else all of it."""
     size = of.bytes
     asked = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", request.headers.get("Range", ""))
@@ -619,7 +618,7 @@ def _part(request: HttpRequest, file: BinaryIO, of: Output) -> HttpResponseBase:
     return response
 
 
-def _read(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+def _read(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
     with file:
         file.seek(start)
         while start <= end:
