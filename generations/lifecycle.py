@@ -352,14 +352,14 @@ def _record_refusal(job: Generation, attempt: Attempt, refused: Refused) -> None
 
 def _resolve_doubt(job: Generation) -> None:
     """A submission of which nobody knows the end: look it up, or submit again where that is safe, or wait."""
-    provider = _provider(job)
-    if provider.has_idempotent_submit:
-        _put_back(job, None, None)
-        return
-    if not provider.has_lookup:
-        _postpone(job, timedelta(seconds=settings.POLL_SECONDS_MAX))
-        return
     try:
+        provider = _provider(job)
+        if provider.has_idempotent_submit:
+            _put_back(job, None, None)
+            return
+        if not provider.has_lookup:
+            _postpone(job, timedelta(seconds=settings.POLL_SECONDS_MAX))
+            return
         found = provider.look_up(_as_job(job))
     except ProviderError as error:
         _postpone(job, _pause(job, error.retry_after_seconds))
@@ -524,7 +524,7 @@ def fetch_output(job: Generation) -> bool:
             return False
         file.flush()
         probe = outputs.probe(file.name)
-        if not probe.is_deliverable:
+        if probe.content_type not in registry.operation(job.operation).delivers:
             return _output_unavailable(job, "What the provider sent is not something that can be delivered.")
         name = f"outputs/{job.id}/{new_id()}.{outputs.ALLOWED[probe.content_type]}"
         file.seek(0)
@@ -584,7 +584,7 @@ def settle(job_ids: Iterable[UUID], by: str = "provider") -> None:
     ids = list(job_ids)
     if not ids:
         return
-    with transaction.atomic(durable=True):
+    with transaction.atomic(durable=not connection.in_atomic_block):
         jobs = _lock_jobs(Generation.objects.filter(id__in=ids, credits_charged=None, verdict_at__isnull=False))
         now = clock.now()
         plans = [plan for job in jobs if (plan := _plan(job)) is not None]
@@ -756,10 +756,10 @@ def cancel(account: UUID, job_id: UUID) -> Generation:
     job = _cancel_unsubmitted(account, job_id)
     if job.is_ended:
         return job
-    provider = _provider(job)
-    if not provider.has_cancel or job.provider_job_id is None:
-        raise CannotCancel
     try:
+        provider = _provider(job)
+        if not provider.has_cancel or job.provider_job_id is None:
+            raise CannotCancel
         provider.cancel(_as_job(job))
     except NotCancellable as error:
         raise CannotCancel from error
@@ -899,9 +899,11 @@ def end_waiting() -> None:
 
 
 def delete_old_outputs() -> None:
-    """Delivered outputs are kept for OUTPUT_KEEP_DAYS."""
+    """Delivered outputs are kept for OUTPUT_KEEP_DAYS; those of jobs that ended without delivery are not kept."""
     before = clock.now() - timedelta(days=settings.OUTPUT_KEEP_DAYS)
-    delete_outputs(Output.objects.filter(released_at__lte=before))
+    delete_outputs(Output.objects.filter(stored_at__lte=before, released_at__lte=before))
+    ended = (State.FAILED, State.CANCELLED, State.EXPIRED)
+    delete_outputs(Output.objects.filter(released_at=None, generation__state__in=ended))
 
 
 def delete_outputs(which: QuerySet[Output]) -> None:

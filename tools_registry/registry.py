@@ -102,6 +102,8 @@ class Operation:
     noun: str
     summary: str
     fields: tuple[Field, ...]
+    # What its output may be; anything else is no output of it, and is not charged.
+    delivers: frozenset[str]
     example: Mapping[str, Any] = field(default_factory=dict)
 
     def clean(self, inputs: Any) -> dict[str, Any]:
@@ -145,6 +147,7 @@ VIDEO = Operation(
     title="Video",
     noun="video",
     summary="A short video from a description, paid by the second.",
+    delivers=frozenset({"video/mp4", "video/webm"}),
     fields=(
         Text(
             name="prompt",
