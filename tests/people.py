@@ -140,6 +140,6 @@ def stranger(db: None) -> Person:
 
 
 @pytest.fixture
-def nobody() -> Caller:
+def nobody(db: None) -> Caller:
     """Whoever is not signed in."""
     return Caller()
