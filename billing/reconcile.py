@@ -124,7 +124,8 @@ SELECT 'entries_add_up_to_the_account', account.id, ARRAY['account:' || account.
   LEFT JOIN (
     SELECT account_id, sum(balance_delta) AS balance, sum(held_delta) AS held, sum(frozen_delta) AS frozen,
            sum(debt_delta) AS debt, count(*) AS count
-      FROM billing_entry WHERE account_id = ANY(%(accounts)s) GROUP BY account_id) lines ON lines.account_id = account.id
+      FROM billing_entry WHERE account_id = ANY(%(accounts)s)
+     GROUP BY account_id) lines ON lines.account_id = account.id
  WHERE account.id = ANY(%(accounts)s)
    AND (account.balance, account.held, account.frozen, account.debt, account.entry_count)
        <> (coalesce(lines.balance, 0), coalesce(lines.held, 0), coalesce(lines.frozen, 0), coalesce(lines.debt, 0),
@@ -257,7 +258,7 @@ SELECT 'lot_held_by_open_receipts', lot.account_id, ARRAY['lot:' || lot.id],
       FROM ({_RECEIPTS}) receipt WHERE state = 'open'
      GROUP BY account_id, lot) promised ON promised.account_id = lot.account_id AND promised.lot = lot.id
  WHERE lot.account_id = ANY(%(accounts)s) AND lot.held <> coalesce(promised.held, 0)
-"""
+"""  # noqa: S608
 
 _HOLDS = """
 SELECT CASE WHEN placed.id IS NULL OR NOT placed.is_first THEN 'hold_has_the_line_that_placed_it'
@@ -348,7 +349,7 @@ SELECT CASE WHEN spending.id IS NULL OR spending.kind NOT IN ('draw', 'capture',
 _SPEND_DAYS = f"""
 SELECT 'spend_day_recomputed', coalesce(kept.account_id, spend.account_id),
        ARRAY['spend_day:' || coalesce(kept.id::text, spend.day::text)],
-       format('On %%s the lines of member %%s come to %%s (%%s from plan and promotional lots); the row says %%s (%%s).',
+       format('On %%s the lines of member %%s come to %%s (%%s from plan and promotional lots); the row: %%s (%%s).',
               coalesce(kept.day, spend.day), coalesce(kept.user_id, spend.user_id), coalesce(spend.spent, 0),
               coalesce(spend.capped, 0), coalesce(kept.spent, 0), coalesce(kept.spent_capped, 0))
   FROM (SELECT id, account_id, user_id, day, spent, spent_capped, coalesce(user_id, -1) AS member
@@ -365,22 +366,24 @@ SELECT 'spend_day_recomputed', coalesce(kept.account_id, spend.account_id),
         SELECT line.account_id, CASE WHEN hold.id IS NULL THEN spent.user_id ELSE hold.user_id END,
                coalesce(hold.placed_on, (spent.created_at AT TIME ZONE 'UTC')::date), move.lot, -move.remaining
           FROM billing_entry line
-          JOIN billing_entry spent ON spent.account_id = line.account_id AND spent.id = coalesce(line.refunds_id, line.id)
+          JOIN billing_entry spent
+            ON spent.account_id = line.account_id AND spent.id = coalesce(line.refunds_id, line.id)
           LEFT JOIN billing_hold hold ON hold.account_id = spent.account_id AND hold.id = spent.hold_id
          CROSS JOIN LATERAL unnest(line.lots, line.remaining_deltas) AS move (lot, remaining)
          WHERE line.account_id = ANY(%(accounts)s) AND line.kind IN ('charge', 'late_capture', 'refund')) part
       LEFT JOIN billing_lot lot ON lot.account_id = part.account_id AND lot.id = part.lot
      GROUP BY part.account_id, part.user_id, part.day) spend
     ON spend.account_id = kept.account_id AND spend.day = kept.day AND spend.member = kept.member
- WHERE (coalesce(kept.spent, 0), coalesce(kept.spent_capped, 0)) <> (coalesce(spend.spent, 0), coalesce(spend.capped, 0))
-"""
+ WHERE coalesce(kept.spent, 0) <> coalesce(spend.spent, 0)
+    OR coalesce(kept.spent_capped, 0) <> coalesce(spend.capped, 0)
+"""  # noqa: S608
 
 _PAYMENTS = """
 SELECT CASE WHEN line.id IS NULL OR line.kind <> 'grant' OR line.amount <> payment.granted
               OR lots.by_this_line <> 1 OR lots.granted <> 1 THEN 'payment_granted_once'
             ELSE 'claw_backs_within_their_grant' END,
        payment.account_id, ARRAY['payment:' || payment.id],
-       format('Payment of %%s: %%s lots granted for it, %%s clawed back and not restored, %%s counted as expired of %%s.',
+       format('Payment of %%s: %%s lots granted, %%s clawed back and not restored, %%s counted as expired of %%s.',
               payment.granted, lots.granted, coalesce(backs.amount, 0), coalesce(backs.expired, 0), lots.expired)
   FROM billing_payment payment
   LEFT JOIN billing_entry line ON line.account_id = payment.account_id AND line.sequence = payment.sequence
@@ -531,17 +534,12 @@ def _verify_lines(accounts: Sequence[UUID], report: Report) -> Iterator[Finding]
         if line.account != account:
             account, digest = line.account, bytes(32)
         if chain.digest(digest, chain.encode(line)) != line.digest:
-            yield Finding(
-                "entry_digest_verifies", account, (f"entry:{line.id}",), f"Line {line.sequence} is not as it was written."
-            )
+            sentence = f"Line {line.sequence} is not as it was written."
+            yield Finding("entry_digest_verifies", account, (f"entry:{line.id}",), sentence)
         digest = line.digest
         if not _text_verifies(line):
-            yield Finding(
-                "entry_text_verifies",
-                account,
-                (f"entry:{line.id}",),
-                f"The words of line {line.sequence} are not those that were written.",
-            )
+            sentence = f"The words of line {line.sequence} are not those that were written."
+            yield Finding("entry_text_verifies", account, (f"entry:{line.id}",), sentence)
 
 
 def _text_verifies(line: _StoredLine) -> bool:

@@ -11,11 +11,13 @@ import pytest
 
 from billing import chain
 
+ACCOUNT, ID, HOLD = UUID(int=1), UUID(int=2), UUID(int=9)
+
 
 @dataclass
 class Line:
-    account: UUID = UUID(int=1)
-    id: UUID = UUID(int=2)
+    account: UUID = ACCOUNT
+    id: UUID = ID
     sequence: int = 3
     kind: str = "capture"
     amount: int = 4
@@ -30,7 +32,7 @@ class Line:
     lots: list[UUID] = field(default_factory=lambda: [UUID(int=7), UUID(int=8)])
     remaining_deltas: list[int] = field(default_factory=lambda: [-4, 0])
     held_deltas: list[int] = field(default_factory=lambda: [-4, -2])
-    hold: UUID | None = UUID(int=9)
+    hold: UUID | None = HOLD
     refunds: UUID | None = None
     user: int | None = 7
     actor: str = "job ✓"

@@ -1,4 +1,4 @@
-"""freeze, thaw, claw back, restore: what a refund or dispute of a payment does to its credits. Debt and its repayment."""
+"""freeze, thaw, claw back, restore: what a payment's refund or dispute does to its credits. Debt, and its repayment."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Every verb, in batches, against the pure model of `model.py`: 20,000 steps, the whole state compared after each batch.
+"""Every verb, in batches, against the pure model of `model.py`: 20,000 steps, all state compared after each batch.
 
 Hypothesis draws programs: lists of small numbers that are read as steps on three accounts, cut into groups and batches,
 with jumps of the clock between them, refusals of every kind, and groups poisoned by what the caller writes beside them.
@@ -257,7 +257,7 @@ class Machine:
         except model.Refused as refused:
             # Taken by another account within this very batch: the database may say so after another law has.
             is_either = refused.law in ("PaymentAlreadyGranted", "ClawBackAlreadyMade") and refusal is not None
-            assert refusal == refused.law or is_either, (of_group, refusal, refused.law)
+            assert refusal == refused.law or is_either, (of_group, refusal, refused.law)  # noqa: PT017
             return
         if is_poisoned:
             account.__dict__ = pickle.loads(saved)

@@ -1,4 +1,4 @@
-"""`manage.py reconcile`: every invariant of the ledger checked on a live system; exit 1 with the rows where one broke."""
+"""`manage.py reconcile`: every invariant of the ledger checked on a live system; exit 1, naming rows, if one broke."""
 
 import json
 from argparse import ArgumentParser
