@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 from config.embedded import socket_folder
 from config.logs import logging_config
@@ -160,6 +161,8 @@ DATABASES["default"] |= {
                 ("statement_timeout", STATEMENT_TIMEOUT_SECONDS * 1000),
                 ("lock_timeout", LOCK_TIMEOUT_SECONDS * 1000),
                 ("idle_in_transaction_session_timeout", 0 if HOLDFAST_ROLE == "command" else 30_000),
+                # Only the ledger prepares statements: each is planned once, by its keys, and never for its sizes.
+                ("plan_cache_mode", "force_generic_plan"),
             )
         ),
     },
@@ -439,6 +442,19 @@ STRIPE_LIVE_SECRET_KEY = STRIPE_SECRET_KEY if STRIPE_LIVE_MODE else ""
 STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 
+
+def _listed(title: str, icon: str, model: str, **more: str) -> dict[str, object]:
+    """A line of the admin's sidebar, for who may see the list."""
+    app, name = model.split(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
+        **more,
+    }
+
+
 # The admin's look: the colours of static/holdfast/money.css as Unfold's two ramps
 UNFOLD = {
     "SITE_TITLE": "Holdfast",
@@ -453,6 +469,74 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("holdfast/favicon.svg")},
     ],
     "STYLES": [lambda request: static("holdfast/money.css"), lambda request: static("holdfast/admin.css")],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "generations.admin.desk.first_page",
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "items": [
+                    {"title": "Today", "icon": "anchor", "link": reverse_lazy("admin:index")},
+                    _listed("Alerts", "notifications", "billing.alert", badge="generations.admin.desk.open_alerts"),
+                    _listed(
+                        "Approvals",
+                        "verified_user",
+                        "billing.approval",
+                        badge="generations.admin.desk.waiting_approvals",
+                    ),
+                ]
+            },
+            {
+                "title": "Credits",
+                "separator": True,
+                "items": [
+                    _listed("Accounts", "account_balance_wallet", "billing.account"),
+                    _listed("Lots", "layers", "billing.lot"),
+                    _listed("Holds", "lock_clock", "billing.hold"),
+                    _listed("Entries", "receipt_long", "billing.entry"),
+                    _listed("Payments", "payments", "billing.payment"),
+                    _listed("Spend limits", "speed", "billing.spendlimit"),
+                ],
+            },
+            {
+                "title": "Work",
+                "separator": True,
+                "items": [
+                    _listed("Generations", "movie", "generations.generation"),
+                    _listed("Attempts", "outbound", "generations.attempt"),
+                    _listed("Outputs", "video_file", "generations.output"),
+                    _listed("Settlement rules", "rule", "generations.settlementrule"),
+                    _listed("Prices", "sell", "tools_registry.toolcost"),
+                ],
+            },
+            {
+                "title": "People",
+                "separator": True,
+                "items": [
+                    _listed("People", "person", "auth.user"),
+                    _listed("Roles", "group", "auth.group"),
+                    _listed("Memberships", "badge", "billing.membership"),
+                    _listed("Tokens", "key", "billing.token"),
+                    _listed("Notices", "mail", "billing.notice"),
+                    _listed("Audit trail", "history_edu", "billing.audit"),
+                ],
+            },
+            {
+                "title": "Stripe’s mirror",
+                "separator": True,
+                "collapsible": True,
+                "items": [
+                    _listed("Customers", "contacts", "djstripe.customer"),
+                    _listed("Products", "inventory_2", "djstripe.product"),
+                    _listed("Prices", "price_change", "djstripe.price"),
+                    _listed("Subscriptions", "autorenew", "djstripe.subscription"),
+                    _listed("Invoices", "request_quote", "djstripe.invoice"),
+                ],
+            },
+        ],
+    },
     "BORDER_RADIUS": "10px",
     "COLORS": {
         "base": {

@@ -98,6 +98,9 @@ class CannotSettle(errors.BillingError):
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
+# What another try can put right: serialization failure, deadlock, a connection lost (08) or ended by the server (57P).
+GIVEN_UP = ("40001", "40P01", "08", "57P")
+
 
 def once_more(verb: Verb) -> Verb:
     """The verb, tried once more when the database gave up a transaction it could run again, or a connection broke."""
@@ -108,7 +111,7 @@ def once_more(verb: Verb) -> Verb:
             return verb(*args, **named)
         except OperationalError as error:
             state = getattr(error.__cause__, "sqlstate", None) or "08000"
-            if connection.in_atomic_block or not (state in ("40001", "40P01") or state.startswith("08")):
+            if connection.in_atomic_block or not state.startswith(GIVEN_UP):
                 raise
             log.warning("tried_again", verb=verb.__name__, sqlstate=state)
             connection.close_if_unusable_or_obsolete()

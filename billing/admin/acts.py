@@ -7,6 +7,7 @@ sent twice is one act.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
@@ -356,6 +357,8 @@ def _written(form: ActForm) -> list[tuple[str, str]]:
             value = None if value is None else f"{credits.display(value)} credits"
         elif isinstance(bound.field, forms.ChoiceField):
             value = dict(bound.field.choices).get(value, value)  # type: ignore[arg-type, call-overload]
+        elif isinstance(value, dict):
+            value = json.dumps(value, indent=2, ensure_ascii=False)
         elif isinstance(value, bool):
             value = "yes" if value else "no"
         elif isinstance(value, datetime):

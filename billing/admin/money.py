@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
 from billing import approvals, audit, clock, credits, errors, ledger, tokens
-from billing.models import Account, Alert, Approval, Entry, Hold, Lot, SpendLimit, Token
+from billing.models import Account, Alert, Approval, Entry, Hold, SpendLimit, Token
 
 from .acts import STAFF_ACTS, ActForm, CreditsField, ReasonField, StaffAct, choice, moment
 from .parts import Figure, money, when
@@ -596,5 +597,5 @@ def effect_of(approval: Approval) -> list[tuple[str, Any, Any]]:
     asked = STAFF_ACTS.get(approval.act)
     try:
         return asked.effect(approval.instruction) if asked else []
-    except (errors.BillingError, Account.DoesNotExist, Entry.DoesNotExist, Lot.DoesNotExist, Hold.DoesNotExist):
+    except (errors.BillingError, ObjectDoesNotExist):
         return []

@@ -1,0 +1,276 @@
+"""The price list as staff see it. A price is never edited: a new version is added with its date, by two people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import product
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import OuterRef, Subquery
+from django.http import HttpRequest
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from billing import approvals, clock, errors
+from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, words
+from billing.admin.parts import ReadOnly, code, document, money, tag, text, when
+from billing.models import Approval
+
+from . import pricing, registry
+from .models import ToolCost
+
+
+class PriceTaken(errors.BillingError):
+    code = "price_taken"
+    sentence = "There is a price of that tool from that very moment already."
+    reason = "A price is never edited."
+    action = "Choose another date."
+
+
+class RatesRefused(errors.BillingError):
+    code = "invalid_rates"
+    status = 422
+    sentence = "These rates do not price everything that can be asked for."
+    reason = "Every quality and size needs its rate."
+    action = "Complete the rates and ask again."
+
+
+def choices_of(operation: registry.Operation) -> dict[str, list[str]]:
+    """What a price may depend on: the operation's inputs that are chosen from a list, with their values."""
+    return {of.name: list(of.choices) for of in operation.fields if isinstance(of, registry.Choice)}
+
+
+def check(slug: str, model: str, rates: Any) -> None:
+    """Raises RatesRefused, naming the rate, unless everything that can be asked for has a price."""
+    operation = registry.OPERATIONS[slug]
+    chosen = choices_of(operation)
+    try:
+        if not isinstance(rates, dict):
+            raise pricing.InvalidRates("Write the rates as a JSON object.")
+        pricing.MODELS[model].check(rates, chosen.get("quality", []), chosen.get("size", []))
+        for inputs in _every_choice(operation):
+            pricing.estimate(model, rates, inputs)
+    except pricing.InvalidRates as error:
+        raise RatesRefused(str(error)) from error
+
+
+def _every_choice(operation: registry.Operation) -> Iterator[dict[str, Any]]:
+    """The operation's example with every combination of what can be chosen."""
+    chosen = choices_of(operation)
+    for values in product(*chosen.values()):
+        yield {**operation.example, **dict(zip(chosen, values, strict=True))}
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(names) != len(set(names)):
+        raise ValueError("a name stands there twice")
+    return dict(pairs)
+
+
+class PriceForm(ActForm):
+    tool = choice("Tool", [(slug, f"{of.title} ({slug})") for slug, of in registry.OPERATIONS.items()])
+    model = choice("How it is priced", [(name, model.title) for name, model in pricing.MODELS.items()])
+    rates = forms.CharField(
+        label="Rates",
+        max_length=20_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 18, "class": "code-field", "spellcheck": "false"}),
+        help_text='JSON. Credits are decimal strings, for example "0.5". Every quality and every size needs its rate.',
+    )
+    valid_from = moment(
+        "Counts from",
+        required=False,
+        help_text="UTC. Empty, or past by the time a second person approves it: from that approval on.",
+    )
+    note = words("Note", required=False, max_length=300, help_text="Stands beside the price in the list.")
+
+    def clean_valid_from(self) -> datetime | None:
+        valid_from: datetime | None = self.cleaned_data["valid_from"]
+        if valid_from is not None and valid_from < clock.now():
+            raise forms.ValidationError("A price cannot count from the past. Choose a time that is still to come.")
+        return valid_from
+
+    def clean_rates(self) -> Any:
+        try:
+            return json.loads(self.cleaned_data["rates"], object_pairs_hook=_no_repeats)
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(f"This is not readable as JSON: {error}") from error
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if {"tool", "model", "rates"} <= cleaned.keys():
+            try:
+                check(cleaned["tool"], cleaned["model"], cleaned["rates"])
+            except RatesRefused as refusal:
+                self.add_error("rates", refusal.message)
+        valid_from = cleaned.get("valid_from")
+        if valid_from and ToolCost.objects.filter(tool=cleaned.get("tool"), valid_from=valid_from).exists():
+            self.add_error("valid_from", PriceTaken.sentence)
+        return cleaned
+
+
+class NewPrice(StaffAct):
+    name, title, icon = "price", "New price", "sell"
+    sentence = (
+        "A price is never edited: this adds a version that counts from its date on. What is under way keeps the price "
+        "it was started with."
+    )
+    permission = "tools_registry.add_toolcost"
+    form = PriceForm
+    is_for_everyone = True
+
+    def back(self, row: Any) -> str:
+        return super().back(row) if row is not None else "/admin/tools_registry/toolcost/"
+
+    def initial(self, row: Any) -> dict[str, Any]:
+        if row is not None:
+            return {"tool": row.tool, "model": row.model, "rates": json.dumps(row.rates, indent=2)}
+        example = next(iter(pricing.MODELS.values())).rates_example
+        return {"rates": json.dumps(example, indent=2)}
+
+    def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
+        valid_from = cleaned["valid_from"]
+        return {
+            "tool": cleaned["tool"],
+            "model": cleaned["model"],
+            "rates": cleaned["rates"],
+            "valid_from": valid_from.isoformat() if valid_from else None,
+            "note": cleaned["note"],
+        }
+
+    def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        """What the operation's example costs, in every quality and size."""
+        operation = registry.OPERATIONS[instruction["tool"]]
+        valid_from = instruction["valid_from"]
+        now = ToolCost.objects.in_force(instruction["tool"], clock.now())
+        rows: list[tuple[str, Any, Any]] = [
+            (
+                "Counts from",
+                when(now.valid_from) if now else "–",
+                when(datetime.fromisoformat(valid_from)) if valid_from else "its approval",
+            )
+        ]
+        for inputs in _every_choice(operation):
+            shown = ", ".join(str(inputs[name]) for name in reversed(choices_of(operation)))
+            before = _price(now.model, now.rates, inputs) if now else None
+            rows.append(
+                (
+                    f"{_size_of_example(inputs)}{shown}",
+                    money(before),
+                    money(_price(instruction["model"], instruction["rates"], inputs)),
+                )
+            )
+        return rows
+
+
+def _size_of_example(inputs: dict[str, Any]) -> str:
+    return f"{inputs['seconds']} s, " if "seconds" in inputs else ""
+
+
+def _price(model: str, rates: Any, inputs: dict[str, Any]) -> int | None:
+    try:
+        return pricing.estimate(model, rates, inputs).max
+    except pricing.InvalidRates:
+        return None
+
+
+@approvals.act("price")
+def add_price(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
+    """The price counts from its date, or from now where that has passed while it waited."""
+    check(instruction["tool"], instruction["model"], instruction["rates"])
+    now = clock.now()
+    valid_from = instruction["valid_from"]
+    counts_from = max(datetime.fromisoformat(valid_from), now) if valid_from else now
+    cost, is_new = ToolCost.objects.get_or_create(
+        tool=instruction["tool"],
+        valid_from=counts_from,
+        defaults={
+            "model": instruction["model"],
+            "rates": instruction["rates"],
+            "note": instruction["note"],
+            "made_by": asked_by,
+        },
+    )
+    if not is_new:
+        raise PriceTaken
+    return f"toolcost:{cost.id}"
+
+
+class OfTool(admin.SimpleListFilter):
+    title = "tool"
+    parameter_name = "tool"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(tool, tool) for tool in ToolCost.objects.order_by("tool").values_list("tool", flat=True).distinct()]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(tool=self.value()) if self.value() else queryset
+
+
+@admin.register(ToolCost)
+class ToolCostAdmin(WithActs, ReadOnly):
+    """What each tool costs: now, before, and from a date to come."""
+
+    acts = (NewPrice(),)
+    list_acts = acts
+    list_before_template = "admin/_acts.html"
+    list_display = ("tool", "state_shown", "from_shown", "model_shown", "note_shown", "made_by")
+    list_filter = (OfTool,)
+    list_select_related = ("made_by",)
+    ordering = ("tool", "-valid_from")
+    word_fields = ("tool",)
+    search_help_text = "A tool’s whole name, or an id"
+    fields = (
+        "id_shown",
+        "tool",
+        "state_shown",
+        "from_shown",
+        "model_shown",
+        "rates_shown",
+        "note_shown",
+        "made_by",
+        "made",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        now = clock.now()
+        latest = ToolCost.objects.filter(tool=OuterRef("tool"), valid_from__lte=now).order_by("-valid_from")
+        return super().get_queryset(request).annotate(in_force=Subquery(latest.values("id")[:1]))
+
+    @display(description="Id")
+    def id_shown(self, row: Any) -> Any:
+        return code(row.id)
+
+    @display(description="State")
+    def state_shown(self, row: Any) -> Any:
+        if row.in_force == row.id:
+            return tag("in force", "ok")
+        return tag("to come", "wait") if row.valid_from > clock.now() else tag("before")
+
+    @display(description="Counts from")
+    def from_shown(self, row: Any) -> Any:
+        return when(row.valid_from)
+
+    @display(description="How it is priced")
+    def model_shown(self, row: Any) -> str:
+        return pricing.MODELS[row.model].title if row.model in pricing.MODELS else row.model
+
+    @display(description="Rates")
+    def rates_shown(self, row: Any) -> Any:
+        return document(row.rates)
+
+    @display(description="Note")
+    def note_shown(self, row: Any) -> Any:
+        return text(row.note)
+
+    @display(description="Added")
+    def made(self, row: Any) -> Any:
+        return when(row.created_at)
+
+    def warnings(self, row: Any) -> list[str]:
+        waiting = Approval.objects.filter(act="price", state="waiting", instruction__tool=row.tool).count()
+        return [f"{waiting} new price of this tool waits for a second person, under Approvals."] if waiting else []
