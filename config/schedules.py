@@ -1,10 +1,12 @@
 """The periodic jobs, as data. They are hints: every job finds by itself what is due, and may run twice."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 
 from django.utils import timezone
 from django_q.models import Schedule
+from django_q.tasks import async_task
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,15 @@ def install_schedules() -> None:
         for name, periodic in wanted.items()
         if name not in kept
     )
+
+
+def begin_sweeps() -> None:
+    """What runs every minute is in the queue now, and due again in a minute.
+
+    For a worker that has just started: its scheduler looks for the first time after half a minute, and the worker
+    before it may have died in the middle of a sweep.
+    """
+    every_minute = Schedule.objects.filter(schedule_type=Schedule.MINUTES, minutes=1)
+    for row in every_minute:
+        async_task(row.func, group=row.name)
+    every_minute.update(next_run=timezone.now() + timedelta(minutes=1))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -145,6 +145,7 @@ else:
         raise ImproperlyConfigured(
             "DATABASE_URL must name a PostgreSQL server (postgres://…): row locks are the product."
         )
+    DATABASES["default"]["HOST"] = unquote(str(DATABASES["default"].get("HOST") or ""))  # %2F…: a socket's folder
 DATABASES["default"] |= {
     "ENGINE": "django.db.backends.postgresql",
     "CONN_MAX_AGE": 60,

@@ -210,6 +210,7 @@ def test_it_starts_from_a_path_of_150_characters_beside_another(make: Make, stop
         ({"STRIPE_SECRET_KEY": "sk_test_1"}, [], ["STRIPE_SECRET_KEY"]),
         ({"DATABASE_URL": "postgres://u@db.example.org/x", "HOLDFAST_DEMO": "true"}, [], ["DATABASE_URL"]),
         ({}, ["--host", "0.0.0.0"], ["--host", "HOLDFAST_DEMO=false"]),
+        ({"DATABASE_URL": "postgres://u@127.0.0.1:1/x"}, [], ["does not answer", "DATABASE_URL"]),
     ],
 )
 def test_an_unsafe_mix_is_refused_by_the_name_of_the_setting(

@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import OperationalError, connection
 
 from config import children
 from config.embedded import EmbeddedError, Server, prepare_folders
@@ -59,6 +59,9 @@ class Command(BaseCommand):
             self.say(f"{told}: ending everything.")
         except (EmbeddedError, GaveUp) as error:
             self.say(str(error))
+            sys.exit(1)
+        except OperationalError as error:
+            self.say(f"The database does not answer ({' '.join(str(error).split())}). Check DATABASE_URL.")
             sys.exit(1)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
