@@ -362,7 +362,7 @@ ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Holdfast: "
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IS_PRODUCTION else "http"
-ACCOUNT_RATE_LIMITS = {"signup": "20/m/ip", "login_failed": "10/m/ip,5/5m/key"}
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "signup": "20/m/ip", "login_failed": "10/m/ip,5/5m/key"}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Holdfast"
 
@@ -383,7 +383,9 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Holdfast <desk@holdfast.example>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
-# Security
+# Security. Without a proxy in front nobody's X-Forwarded-For is believed.
+IS_BEHIND_PROXY = _yes_or_no("HOLDFAST_BEHIND_PROXY", False)
+ALLAUTH_TRUSTED_PROXY_COUNT = int(IS_BEHIND_PROXY)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
@@ -401,7 +403,7 @@ if IS_PRODUCTION:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-    if _yes_or_no("HOLDFAST_BEHIND_PROXY", False):
+    if IS_BEHIND_PROXY:
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 METRICS_TOKEN = env.str("HOLDFAST_METRICS_TOKEN", "")
 PROMETHEUS_METRIC_NAMESPACE = "holdfast"
@@ -415,6 +417,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_THROTTLE_CLASSES": ["billing.throttles.ReadThrottle", "billing.throttles.WriteThrottle"],
     "DEFAULT_SCHEMA_CLASS": "billing.schema.Schema",
+    "NUM_PROXIES": int(IS_BEHIND_PROXY),
     "EXCEPTION_HANDLER": "billing.refusals.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "URL_FORMAT_OVERRIDE": None,
@@ -458,6 +461,7 @@ def _listed(title: str, icon: str, model: str, **more: str) -> dict[str, object]
 
 # The admin's look: the colours of static/holdfast/money.css as Unfold's two ramps
 UNFOLD = {
+    "LOGIN": {"form": "config.sign_in.StaffSignIn"},
     "SITE_TITLE": "Holdfast",
     "SITE_HEADER": "Holdfast",
     "SITE_SUBHEADER": "The staff desk",

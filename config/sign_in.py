@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.adapter import DefaultAccountAdapter, get_adapter
 from allauth.account.auth_backends import AuthenticationBackend
+from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.core.exceptions import ValidationError
 from django.db import transaction
+from unfold.forms import AuthenticationForm
 
 from billing.people import open_account
 
@@ -48,3 +51,21 @@ class AccountAdapter(DefaultAccountAdapter):
         if email.lower().endswith(DEMO_DOMAIN):
             raise self.validation_error("invalid_login")
         return email
+
+
+class StaffSignIn(AuthenticationForm):
+    """The admin's own sign-in: as limited in attempts as everybody's, and no way around a second factor."""
+
+    def clean(self) -> dict[str, Any]:
+        name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if name and password:
+            self.user_cache = get_adapter(self.request).authenticate(self.request, username=name, password=password)
+            if self.user_cache is None:
+                raise self.get_invalid_login_error()
+            self.confirm_login_allowed(self.user_cache)
+        return self.cleaned_data
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        super().confirm_login_allowed(user)
+        if is_mfa_enabled(user):
+            raise ValidationError("You have a second factor: sign in at /accounts/login/ and come back.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
@@ -247,3 +248,26 @@ def test_what_shows_secrets_or_runs_code_is_not_in_the_admin(client: Client) -> 
     assert client.get("/admin/djstripe/customer/").status_code == 200
     assert client.get("/admin/djstripe/customer/add/").status_code == 403
     assert client.get("/admin/auth/user/").status_code == 200
+
+
+def test_staff_sign_in_to_the_admin_with_their_address(client: Client) -> None:
+    User.objects.create_superuser("root", "root@example.org", "a long enough pass")
+    answer = client.post(
+        "/admin/login/?next=/admin/", {"username": "root@example.org", "password": "a long enough pass"}
+    )
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+def test_the_admin_is_no_way_around_a_second_factor_or_the_limit_of_attempts(client: Client) -> None:
+    user = User.objects.create_superuser("root", "root@example.org", "a long enough pass")
+    words = {"username": "root@example.org", "password": "a long enough pass"}
+    Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    answer = client.post("/admin/login/", words)
+    assert "second factor" in answer.content.decode()
+    assert not answer.wsgi_request.user.is_authenticated
+    Authenticator.objects.all().delete()
+    for _ in range(6):
+        answer = client.post("/admin/login/", words | {"password": "wrong"})
+    answer = client.post("/admin/login/", words)
+    assert "Too many failed login attempts" in answer.content.decode()
+    assert not answer.wsgi_request.user.is_authenticated
