@@ -7,7 +7,6 @@ from typing import Any
 
 import django
 from django.db import connections
-from django_q.signals import pre_execute
 
 from config.parent_death import forks_end_with_us
 from config.tasks import heartbeat
@@ -17,7 +16,9 @@ def main() -> None:
     """Tasks are taken from the queue until the process is told to end; none of its workers outlives it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    from django_q.cluster import Cluster  # needs the apps loaded, as does the next
+    # These need the apps loaded.
+    from django_q.cluster import Cluster
+    from django_q.signals import pre_execute
 
     from config.schedules import begin_sweeps
 
