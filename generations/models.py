@@ -224,6 +224,12 @@ class Generation(models.Model):
                         charged_at__isnull=False,
                         ended_at__isnull=False,
                     )
+                )
+                # A CHECK lets pass what it cannot tell, and of NULL nothing can be told.
+                & (Q(state__in=["queued", "submitting", "running"]) | Q(outcome__isnull=False))
+                & (
+                    Q(state__in=["queued", "submitting", "running", "awaiting_settlement"])
+                    | Q(credits_charged__isnull=False)
                 ),
             ),
             models.CheckConstraint(
