@@ -130,7 +130,7 @@ def _balance_now(account: UUID, user: Any) -> dict[str, Any]:
 def _balance_then(account: UUID, at: datetime) -> dict[str, Any]:
     if at > clock.now():
         raise refusals.InvalidFields(fields={"at": ["This moment has not come yet."]})
-    nothing = {"plan": None, "tier": None, "tier_credits": None, "usage": None, "alerts": []}
+    nothing: dict[str, Any] = {"plan": None, "tier": None, "tier_credits": None, "usage": None, "alerts": []}
     return {
         **_values(statement.values_at(account, at)),
         "at": at,
@@ -374,9 +374,9 @@ class AllLimitsAnswer(LimitsAnswer):
 
 
 class NewLimits(Strict):
-    per_run = AmountField(is_zero_allowed=True, allow_null=True, default=None)
-    per_day = AmountField(is_zero_allowed=True, allow_null=True, default=None)
-    per_month = AmountField(is_zero_allowed=True, allow_null=True, default=None)
+    per_run = AmountField(is_zero_allowed=True, allow_null=True, required=False)
+    per_day = AmountField(is_zero_allowed=True, allow_null=True, required=False)
+    per_month = AmountField(is_zero_allowed=True, allow_null=True, required=False)
 
 
 class Limits(View):
@@ -393,7 +393,7 @@ class Limits(View):
         body=NewLimits,
         refuses=(refusals.OwnersOnly,),
         takes={"per_run": "20", "per_day": "100", "per_month": None},
-        summary="Sets the account's own limits; what is left out or null is no limit",
+        summary="Sets the account's own limits: null takes one away, what is left out stays as it is",
     )
     def put(self, request: Any) -> Response:
         if people.role_in(request.user, self.account) != "owner":

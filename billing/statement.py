@@ -52,9 +52,9 @@ def values_now(account: UUID) -> tuple[Values, list[Lot], datetime]:
 
 
 def _lots(account: UUID) -> tuple[list[Lot], datetime]:
-    lots = list(Lot.objects.filter(account=account, remaining__gt=0).annotate(now=clock.Now()))
-    lots.sort(key=burn_order)
-    return lots, lots[0].now if lots else clock.now()
+    rows = list(Lot.objects.filter(account=account, remaining__gt=0).annotate(now=clock.Now()))
+    lots: list[Lot] = sorted(rows, key=burn_order)
+    return lots, rows[0].now if rows else clock.now()
 
 
 def _is_due(lot: Lot, now: datetime) -> bool:

@@ -133,7 +133,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
             raise exceptions.PermissionDenied(code="csrf_failed") from error
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):
     target_class = TokenAuthentication
     name = "token"
 
@@ -145,7 +145,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         }
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class SessionScheme(OpenApiAuthenticationExtension):
     target_class = SessionAuthentication
     name = "session"
 

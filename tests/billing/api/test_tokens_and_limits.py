@@ -168,12 +168,14 @@ def test_a_persons_own_limits_bind_at_once(owner: Person) -> None:
     assert [limit["source"] for limit in shown["in_force"]] == ["person"]
 
 
-def test_limits_left_out_are_taken_away(owner: Person) -> None:
+def test_null_takes_a_limit_away_and_what_is_left_out_stays(owner: Person) -> None:
     caller = owner.calls()
     caller.put("/api/credits/limits", {"per_run": "5", "per_day": 0})
-    assert caller.put("/api/credits/limits", {"per_run": None}).json["per_day"] is None
+    answer = caller.put("/api/credits/limits", {"per_run": None})
+    assert (answer["per_run"], answer["per_day"]) == (None, "0")
+    assert caller.send("PUT", "/api/credits/limits", None)["per_day"] == "0"
     assert SpendLimit.objects.count() == 1
-    assert Audit.objects.filter(act="set_limits").count() == 2
+    assert Audit.objects.filter(act="set_limits").count() == 3
 
 
 def test_a_member_does_not_set_the_accounts_limits(owner: Person, member: Person) -> None:
