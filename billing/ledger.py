@@ -82,6 +82,9 @@ class Outcome:
         return self
 
 
+Keys = dict[tuple[UUID, str, str, str], tuple[bytes, int, UUID]]
+"""By account, actor, scope and key: the fingerprint, the status and what was made."""
+
 Also = Callable[[list[Outcome]], None]
 """What a caller writes with the groups that were done: it shares their fate."""
 
@@ -92,33 +95,32 @@ Also = Callable[[list[Outcome]], None]
 def post(groups: Sequence[Group], also: Also | None = None) -> list[Outcome]:
     """Every group done or refused, in the order given; what was done is written, with what `also` writes beside it.
 
-    Takes the account locks (FOR NO KEY UPDATE, in order of id) until the caller's transaction ends, a chunk of
-    `LEDGER_ACCOUNTS_PER_STATEMENT` accounts at a time. Six round trips for a chunk of any size. Whatever fails but the
+    Takes the account locks (FOR NO KEY UPDATE, in order of id) until the caller's transaction ends,
+    `LEDGER_ACCOUNTS_PER_STATEMENT` accounts a statement. Two round trips for a batch of any size; while the database
+    writes one chunk of accounts the next is decided. Whatever fails but the
     database itself is halved until one group fails alone: that one is quarantined and staff are alerted; a refusal
     that `also` raised is that group's. The only group of a batch raises what it met.
     """
     outcomes = [Outcome(group) for group in groups]
     with transaction.atomic(savepoint=False):
         _claim_keys(outcomes)
-        for chunk in _chunks(outcomes):
-            if len(outcomes) == 1:
-                _post(chunk, also)
-            else:
-                _post_or_halve(chunk, also)
+        going = [outcome for outcome in outcomes if outcome.refusal is None]
+        if going and len(outcomes) == 1:
+            _post(going, also)
+        elif going:
+            _post_or_halve(sorted(going, key=lambda outcome: outcome.group.account.int), also)
     return outcomes
 
 
-def _chunks(outcomes: list[Outcome]) -> Iterator[list[Outcome]]:
-    """The groups by account, accounts in order of id, no account in two chunks."""
-    ordered = sorted(outcomes, key=lambda outcome: outcome.group.account.int)
+def _chunks(ordered: list[Outcome]) -> Iterator[list[Outcome]]:
+    """Groups in order of their accounts, a statement's worth of accounts at a time, no account in two chunks."""
+    accounts_max = settings.LEDGER_ACCOUNTS_PER_STATEMENT
     chunk: list[Outcome] = []
     accounts = 0
     previous: UUID | None = None
     for outcome in ordered:
-        if outcome.refusal is not None:
-            continue
         if outcome.group.account != previous:
-            if accounts == settings.LEDGER_ACCOUNTS_PER_STATEMENT:
+            if accounts == accounts_max:
                 yield chunk
                 chunk, accounts = [], 0
             accounts += 1
@@ -167,32 +169,42 @@ def _post_alone(outcome: Outcome, also: Also | None) -> None:
 
 
 def _post(outcomes: list[Outcome], also: Also | None) -> None:
+    """The groups, in order of their accounts, are done or refused, and what was done is written."""
     for outcome in outcomes:
         outcome.results, outcome.repeat, outcome.refusal = [], None, None
-    books, keys = _lock_and_find(outcomes)
     done: list[Outcome] = []
-    for outcome in outcomes:
-        group = outcome.group
-        try:
-            if group.account not in books:
-                raise errors.AccountNotFound
-            if group.key is not None and _repeats(group, outcome, keys):
-                continue
-            outcome.results = books[group.account].run(group.steps)
-            if group.key is not None:
-                keys[_key_of(group)] = (group.key.fingerprint, group.key.status, group.key.made)
-        except errors.BillingError as refusal:
-            outcome.refusal = refusal
-        else:
-            done.append(outcome)
-    _write(books, done)
+    with _without_waiting():
+        for asked in [_lock_and_ask(chunk) for chunk in _chunks(outcomes)]:
+            books, keys = _open_books(asked)
+            done_here = [outcome for outcome in asked.outcomes if _decide(outcome, books, keys)]
+            _write(books, done_here)
+            done += done_here
     if also is not None and done:
         also(done)
 
 
+def _decide(outcome: Outcome, books: Mapping[UUID, book.Book], keys: Keys) -> bool:
+    """Says whether the group was done in its account's books; otherwise it has its refusal or is a repeat."""
+    group = outcome.group
+    try:
+        if group.account not in books:
+            raise errors.AccountNotFound
+        if group.key is not None and _repeats(group, outcome, keys):
+            return False
+        outcome.results = books[group.account].run(group.steps)
+    except errors.BillingError as refusal:
+        outcome.refusal = refusal
+        return False
+    if group.key is not None:
+        keys[_key_of(group)] = (group.key.fingerprint, group.key.status, group.key.made)
+    return True
+
+
+# The clock is read for each account after its lock is held.
 _LOCK = b"""
-SELECT id, balance, held, frozen, debt, entry_count, digest, moved_at, is_frozen
-  FROM billing_account WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+SELECT head.*, holdfast_now()
+  FROM (SELECT id, balance, held, frozen, debt, entry_count, digest, moved_at, is_frozen
+          FROM billing_account WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE) head
 """
 
 
@@ -200,11 +212,7 @@ def lock(accounts: Iterable[UUID]) -> dict[UUID, book.Head]:
     """The accounts' own values, locked in order of id until the transaction ends. Unknown ids are left out."""
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("a lock ends with its transaction: there is none")
-    return _heads(_query(_LOCK, Uuids(set(accounts))))
-
-
-def _heads(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, book.Head]:
-    return {row[0]: book.Head(*row) for row in rows}
+    return {row[0]: book.Head(*row[:-1]) for row in _query(_LOCK, Uuids(set(accounts)))}
 
 
 # Keys
@@ -232,7 +240,7 @@ def _claim_keys(outcomes: list[Outcome]) -> None:
             outcome.refusal = errors.RequestInProgress()
 
 
-def _repeats(group: Group, outcome: Outcome, keys: Mapping[Any, tuple[bytes, int, UUID]]) -> bool:
+def _repeats(group: Group, outcome: Outcome, keys: Keys) -> bool:
     known = keys.get(_key_of(group))
     if known is None:
         return False
@@ -247,21 +255,17 @@ def _repeats(group: Group, outcome: Outcome, keys: Mapping[Any, tuple[bytes, int
 # Find: everything the groups need, in a few queries whatever their number
 
 _CONTEXT = b"""
-SELECT 'now', NULL::uuid, NULL::int, NULL::text, holdfast_now(), NULL::date, 0::bigint, 0::bigint, 0::bigint
-UNION ALL
-SELECT 'limit', account_id, user_id, source, NULL, NULL, per_run, per_day, per_month
+SELECT 'limit', account_id, user_id, source, NULL::date, per_run, per_day, per_month
   FROM billing_spendlimit WHERE account_id = ANY($1)
 UNION ALL
-SELECT 'day', account_id, user_id, NULL, NULL, day, spent, spent_capped, 0
+SELECT 'day', account_id, user_id, NULL, day, spent, spent_capped, 0
   FROM billing_spendday spend
  WHERE account_id = ANY($1) AND day >= date_trunc('month', holdfast_now() AT TIME ZONE 'UTC')::date
    AND EXISTS (SELECT FROM billing_spendlimit bound WHERE bound.account_id = spend.account_id)
 UNION ALL
-SELECT 'open', account_id, NULL, NULL, NULL, NULL, count(*), 0, 0
+SELECT 'open', account_id, NULL, NULL, NULL, count(*), 0, 0
   FROM billing_hold WHERE account_id = ANY($1) AND state = 'open' GROUP BY account_id
 """
-_NOW = _CONTEXT.split(b"UNION ALL")[0]
-
 _LOT_COLUMNS = b"""
 SELECT account_id, id, source, is_promotional, amount, remaining, held, spent, expired, taken, repaid, priority,
        granted_at, expires_at, spendable_until, is_frozen, payment_id, moved_by
@@ -305,68 +309,70 @@ SELECT found.account_id, found.actor, found.scope, found.key, found.fingerprint,
 """
 
 
-def _lock_and_find(outcomes: list[Outcome]) -> tuple[dict[UUID, book.Book], dict[Any, tuple[bytes, int, UUID]]]:
-    """The books of the accounts, locked, with every row that the groups need; and the keys answered before."""
+@dataclass(slots=True)
+class _Asked:
+    """A chunk of groups and what was asked for them; the answers may be under way still."""
+
+    outcomes: list[Outcome]
+    steps: list[tuple[UUID, steps.Step]]
+    accounts: Uuids
+    locked: Any
+    lots: Any
+    context: Any
+    holds: Any
+    keys: Any
+
+
+def _lock_and_ask(outcomes: list[Outcome]) -> _Asked:
     every = [(outcome.group.account, step) for outcome in outcomes for step in outcome.group.steps]
     accounts = Uuids({outcome.group.account for outcome in outcomes})
     spenders = Uuids({account for account, step in every if isinstance(step, steps.PlaceHold | steps.Charge)})
-    hold_ids = Uuids({step.hold for _, step in every if isinstance(step, steps.OfHold)})
-    with _one_round_trip():
-        locked = _ask(_LOCK, accounts)
-        context = _ask(_CONTEXT, spenders) if spenders else _ask(_NOW)
-        lots = _ask(_LOTS, accounts)
-        holds = _ask(_HOLDS, accounts, hold_ids) if hold_ids else None
-        keys = _ask_keys(outcomes)
-        books = _open_books(_heads(locked.fetchall()), context.fetchall())
-        for row in lots.fetchall():
-            books[row[0]].lots[row[1]] = book.Lot(*row)
-        envelopes = Uuids()
-        for row in holds.fetchall() if holds else ():
-            hold = book.Hold(*row)
-            books[row[0]].holds[hold.id] = hold
-            if hold.is_envelope:
-                envelopes.append(hold.id)
-        known = {tuple(row[:4]): (row[4], row[5], row[6]) for row in keys.fetchall()} if keys else {}
-    for row in _query(_SHARES, accounts, envelopes) if envelopes else ():
+    holds = Uuids({step.hold for _, step in every if isinstance(step, steps.OfHold)})
+    return _Asked(
+        outcomes,
+        every,
+        accounts,
+        _ask(_LOCK, accounts),
+        _ask(_LOTS, accounts),
+        _ask(_CONTEXT, spenders) if spenders else (),
+        _ask(_HOLDS, accounts, holds) if holds else (),
+        _ask_keys(outcomes),
+    )
+
+
+def _open_books(asked: _Asked) -> tuple[dict[UUID, book.Book], Keys]:
+    """The books of the accounts, locked, with every row that the groups need; and the keys answered before."""
+    heads = list(asked.locked)
+    now = heads[-1][-1] if heads else None
+    open_holds_max = settings.OPEN_HOLDS_MAX
+    books = {row[0]: book.Book(row[0], book.Head(*row[:-1]), now, open_holds_max) for row in heads}
+    for row in asked.lots:
+        books[row[0]].lots[row[1]] = book.Lot(*row)
+    for what, account, user, source, day, a, b, c in asked.context:
+        if what == "limit":
+            books[account].bound.append(limits.Limit(source, user, a, b, c))
+        elif what == "day":
+            books[account].used[user, day] = limits.Use(a, b)
+        else:
+            books[account].head.open_holds = a
+    envelopes = Uuids()
+    for row in asked.holds:
+        hold = book.Hold(*row)
+        books[row[0]].holds[hold.id] = hold
+        if hold.is_envelope:
+            envelopes.append(hold.id)
+    for row in _query(_SHARES, asked.accounts, envelopes) if envelopes else ():
         share = book.Share(*row)
         books[row[0]].shares[share.hold, share.reference] = share
-    _find_spendings(books, every, accounts)
-    _find_payments(books, every, accounts)
-    return books, known
-
-
-def _open_books(heads: dict[UUID, book.Head], context: Iterable[tuple[Any, ...]]) -> dict[UUID, book.Book]:
-    bound: dict[UUID, list[limits.Limit]] = {}
-    used: dict[UUID, dict[Any, limits.Use]] = {}
-    now: datetime | None = None
-    for what, account, user, source, moment, day, a, b, c in context:
-        if what == "now":
-            now = moment
-        elif what == "limit":
-            bound.setdefault(account, []).append(limits.Limit(source, user, a, b, c))
-        elif what == "day":
-            used.setdefault(account, {})[user, day] = limits.Use(a, b)
-        elif account in heads:
-            heads[account].open_holds = a
-    assert now is not None
-    open_holds_max = settings.OPEN_HOLDS_MAX
-    return {
-        account: book.Book(
-            account,
-            head,
-            now,
-            open_holds_max=open_holds_max,
-            bound=bound.get(account, ()),
-            used=used.get(account),
-        )
-        for account, head in heads.items()
-    }
+    _find_spendings(books, asked.steps, asked.accounts)
+    _find_payments(books, asked.steps, asked.accounts)
+    return books, {row[:4]: row[4:] for row in asked.keys}
 
 
 def _ask_keys(outcomes: list[Outcome]) -> Any:
     asked = [_key_of(outcome.group) for outcome in outcomes if outcome.group.key is not None]
     if not asked:
-        return None
+        return ()
     accounts, actors, scopes, keys = zip(*asked, strict=True)
     return _ask(_KEYS, Uuids(accounts), Texts(actors), Texts(scopes), Texts(keys))
 
@@ -593,7 +599,8 @@ _MORE_SPENT = Table("billing_spendday", _DAY_COLUMNS).insert(
     "ON CONFLICT (account_id, day, user_id) DO UPDATE"
     " SET spent = it.spent + excluded.spent, spent_capped = it.spent_capped + excluded.spent_capped"
 )
-# What takes away stands on a row that was added to before; as an insert it would break the row's own law.
+# What takes away, of all or only of the part that no plan binds, stands on a row that was added to before; as an
+# insert it would break the row's own law.
 _LESS_SPENT = Table("billing_spendday", _DAY_COLUMNS).add(
     "spent", "spent_capped", keys=("account_id", "day"), maybe_null="user_id"
 )
@@ -673,7 +680,8 @@ def _write(books: dict[UUID, book.Book], done: list[Outcome]) -> None:
         for (user, day), use in books_of.days.items():
             if use.spent or use.spent_capped:
                 row = _SpendDay(new_id(), books_of.account, user, day, use.spent, use.spent_capped)
-                changed.setdefault(_LESS_SPENT if min(use.spent, use.spent_capped) < 0 else _MORE_SPENT, []).append(row)
+                is_a_day = 0 <= use.spent_capped <= use.spent
+                changed.setdefault(_MORE_SPENT if is_a_day else _LESS_SPENT, []).append(row)
     for outcome in done:
         group, key = outcome.group, outcome.group.key
         if key is not None:
@@ -687,7 +695,7 @@ def _write(books: dict[UUID, book.Book], done: list[Outcome]) -> None:
     parameters: list[Column] = []
     for piece, rows in changed.items():
         parameters += piece.parameters(rows)
-    _query(statement(tuple((piece, len(rows) == 1) for piece, rows in changed.items())), *parameters)
+    _ask(statement(tuple((piece, len(rows) == 1) for piece, rows in changed.items())), *parameters)
 
 
 # The database, spoken to without the ORM: prepared statements, binary parameters, binary answers
@@ -711,10 +719,13 @@ def _query(sql: bytes, *parameters: Column) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def _one_round_trip() -> Iterator[None]:
-    """What is asked inside travels together; each statement still sees what was committed before it began."""
+def _without_waiting() -> Iterator[None]:
+    """What is asked inside is sent at once, in order, and waited for where an answer is read, or at the end.
+
+    Each statement still sees what was committed before it began; when one fails those after it do not run.
+    """
     connection.ensure_connection()
-    with connection.connection.pipeline():
+    with connection.wrap_database_errors, connection.connection.pipeline():
         yield
 
 

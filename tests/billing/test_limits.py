@@ -180,3 +180,16 @@ def test_a_members_limit_binds_the_member_alone(purse: Purse, new_purse: Callabl
         purse.charge(1, user=ada.id)
     purse.charge(6, user=bob.id)
     purse.charge(6)
+
+
+@pytest.mark.django_db
+def test_a_day_may_lose_bought_spend_and_gain_plan_spend_in_one_step(purse: Purse) -> None:
+    """Found by the machine: +4 from the plan and −1 bought is no row by itself, and fits the row that stands."""
+    from billing import steps
+
+    purse.grant(1)
+    hold = purse.place(1)
+    purse.grant(10, source="plan")
+    with purse.moves(balance=-4, held=-1):
+        purse.post(steps.Charge(amount=4), steps.Release(hold=hold))
+    assert purse.spent() == (4, 4)
