@@ -29,6 +29,7 @@ class View(APIView):
     """
 
     metadata_class = None
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     format_kwarg = None
     # What the audit trail calls it.
     act = "look"
@@ -66,6 +67,11 @@ class View(APIView):
         self.found = self.find(request, **kwargs)
         if self.is_act and request.method not in SAFE:
             self.allow(request)
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers.setdefault("Cache-Control", "no-store")  # what an account has is nobody else's
+        return response
 
     @staticmethod
     def _identify(request: Any) -> Exception | None:
