@@ -65,6 +65,8 @@ LATE_IMPORTS = {
     ("config/apps.py", "config"): "checks register when the apps are ready",
     ("config/command_line.py", "config"): "needs the apps loaded, which the commands without a database do without",
     ("config/queue.py", "django_q.cluster"): "needs the apps loaded",
+    ("config/queue.py", "django_q.signals"): "needs the apps loaded",
+    ("config/queue.py", "config.schedules"): "needs the apps loaded",
     ("billing/apps.py", "*"): "an AppConfig is read before the models",
     ("generations/apps.py", "*"): "an AppConfig is read before the models",
     ("tools_registry/apps.py", "*"): "an AppConfig is read before the models",
