@@ -129,8 +129,10 @@ class NewPrice(StaffAct):
     def initial(self, row: Any) -> dict[str, Any]:
         if row is not None:
             return {"tool": row.tool, "model": row.model, "rates": json.dumps(row.rates, indent=2)}
-        example = next(iter(pricing.MODELS.values())).rates_example
-        return {"rates": json.dumps(example, indent=2)}
+        now = ToolCost.objects.in_force(next(iter(registry.OPERATIONS)), clock.now())
+        if now is not None:
+            return self.initial(now)
+        return {"rates": json.dumps(next(iter(pricing.MODELS.values())).rates_example, indent=2)}
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         valid_from = cleaned["valid_from"]

@@ -36,17 +36,17 @@ from .parts import Figure, address
 # Form fields
 
 
-class CreditsField(forms.CharField):
+class CreditsField(forms.Field):
     """Credits as a plain decimal; the cleaned value is microcredits."""
 
     widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
     def __init__(self, *, may_be_zero: bool = False, **options: Any) -> None:
         self.may_be_zero = may_be_zero
-        super().__init__(max_length=40, **options)
+        super().__init__(**options)
 
-    def to_python(self, value: Any) -> Any:
-        written = super().to_python(value)
+    def to_python(self, value: Any) -> int | None:
+        written = str(value or "").strip()
         if not written:
             return None
         try:

@@ -17,6 +17,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -43,17 +44,16 @@ def moved(micro: int) -> SafeString:
     """A change of an amount, with its sign."""
     if not micro:
         return format_html('<span class="n quiet">{}</span>', "0.00")
-    kind = "plus" if micro > 0 else "minus"
+    kind = "plus" if micro > 0 else ""
     return format_html('<span class="n {}">{}</span>', kind, credits.display(micro, signed=True))
 
 
 def when(moment: datetime | None) -> SafeString:
-    """A moment, in UTC, to the second."""
+    """A moment, in UTC, to the second; the year where it is not this one."""
     if moment is None:
         return NOTHING
-    return format_html(
-        '<time class="n" datetime="{}">{}</time>', moment.isoformat(), date_format(moment, "j M Y H:i:s")
-    )
+    shape = "j M H:i:s" if moment.year == timezone.now().year else "j M Y H:i:s"
+    return format_html('<time class="n" datetime="{}">{}</time>', moment.isoformat(), date_format(moment, shape))
 
 
 def tag(word: str, kind: str = "") -> SafeString:
@@ -79,7 +79,7 @@ def document(value: Any) -> SafeString:
 
 
 def yes_or_no(value: bool | None) -> str:
-    return NOTHING if value is None else "yes" if value else "no"
+    return "yes" if value else NOTHING if value is None else "no"
 
 
 def address(of: type[Model] | Model, pk: Any = None) -> str:
@@ -157,8 +157,9 @@ class ReadOnly(ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     list_per_page = 50
     ordering = ("-id",)
+    # In the one order that an index gives.
+    sortable_by: Any = ()
     list_fullwidth = True
-    list_display_links: Any = None
     # Columns that a pasted id is compared with.
     id_fields: ClassVar[tuple[str, ...]] = ("id",)
     # Columns that other words are compared with, whole.
@@ -216,15 +217,18 @@ class ReadOnly(ModelAdmin):  # type: ignore[type-arg]
         answer = super().change_view(request, object_id, form_url, extra_context)
         if isinstance(answer, TemplateResponse) and answer.context_data and "original" in answer.context_data:
             row = answer.context_data["original"]
+            sections = [
+                *self.sections(request, row),
+                *(section for more in self.from_above for section in more(row)),
+            ]
             answer.context_data |= {
                 "title": str(row),
                 "subtitle": None,
                 "figures": self.figures(row),
                 "warnings": self.warnings(row),
-                "sections": [
-                    *self.sections(request, row),
-                    *(section for more in self.from_above for section in more(row)),
-                ],
+                # The story stands before the row's fields, the tables after them.
+                "stories": [section for section in sections if section.trail],
+                "sections": [section for section in sections if not section.trail],
                 "show_close": False,
             }
         return answer

@@ -47,6 +47,7 @@ from .parts import (
     tag,
     text,
     when,
+    yes_or_no,
 )
 
 HOLD_KINDS = {"open": "wait", "captured": "ok"}
@@ -312,16 +313,20 @@ class OfAccount(ReadOnly):
 class MembershipAdmin(OfAccount):
     """Who belongs to which account."""
 
-    list_display = ("person_shown", "account_shown", "role", "is_own", "made")
+    list_display = ("person_shown", "account_shown", "role", "own_shown", "made")
     list_filter = ("role", "is_own")
     list_select_related = ("account", "user")
     word_fields = ("user__email__icontains",)
     search_help_text = "Part of an e-mail address, or an id"
-    fields = ("id_shown", "person_shown", "account_shown", "role", "is_own", "made")
+    fields = ("id_shown", "person_shown", "account_shown", "role", "own_shown", "made")
 
     @display(description="Person")
     def person_shown(self, row: Membership) -> Any:
         return person(row.user)
+
+    @display(description="Opened by sign-up")
+    def own_shown(self, row: Membership) -> str:
+        return yes_or_no(row.is_own)
 
     @display(description="Since")
     def made(self, row: Membership) -> Any:
@@ -352,7 +357,6 @@ class LotAdmin(OfAccount):
         "account_shown",
         "source",
         "kind_shown",
-        "is_frozen",
         "payment_shown",
         "granted_shown",
         "expires_shown",
@@ -449,7 +453,7 @@ class HoldAdmin(WithActs, OfAccount):
         "owner",
         "member_shown",
         "state_shown",
-        "is_envelope",
+        "envelope_shown",
         "placed",
         "ends",
         "ended",
@@ -479,6 +483,10 @@ class HoldAdmin(WithActs, OfAccount):
     @display(description="Captured")
     def captured_shown(self, row: Hold) -> Any:
         return money(row.captured + (row.captured_late or 0))
+
+    @display(description="Envelope")
+    def envelope_shown(self, row: Hold) -> str:
+        return yes_or_no(row.is_envelope)
 
     @display(description="Placed")
     def placed(self, row: Hold) -> Any:

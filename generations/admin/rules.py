@@ -21,6 +21,7 @@ from billing.admin.parts import (
     link,
     tag,
     when,
+    yes_or_no,
 )
 from billing.models import Approval
 from generations import settlement
@@ -234,7 +235,7 @@ class SettlementRuleAdmin(WithActs, ReadOnly):
         "outcome_shown",
         "bills_shown",
         "sentence",
-        "alerts_staff",
+        "alerts_shown",
         "version",
     )
     list_filter = (InForce, "phase", "outcome", "provider")
@@ -253,7 +254,7 @@ class SettlementRuleAdmin(WithActs, ReadOnly):
         "outcome_shown",
         "bills_shown",
         "sentence",
-        "alerts_staff",
+        "alerts_shown",
         "version",
         "made_by",
         "made",
@@ -276,6 +277,10 @@ class SettlementRuleAdmin(WithActs, ReadOnly):
     @display(description="Bills us")
     def bills_shown(self, row: Any) -> str:
         return row.get_provider_bills_display()
+
+    @display(description="Alerts")
+    def alerts_shown(self, row: Any) -> str:
+        return yes_or_no(row.alerts_staff)
 
     @display(description="Made")
     def made(self, row: Any) -> Any:
