@@ -229,9 +229,9 @@ def explain(line: Entry) -> list[Step]:
     """
     lines = _story(line)
     lots = {lot.id: lot for lot in Lot.objects.filter(account=line.account_id, id__in=_lots_in(lines))}
-    steps = [_told(one, lots) for one in lines]
-    for explainer in explainers:
-        steps.extend(explainer(line))
+    # Of one moment, first what led to it.
+    steps = [step for explainer in explainers for step in explainer(line)]
+    steps += [_told(one, lots) for one in lines]
     steps.sort(key=lambda step: step["at"])
     return [*steps, _before_and_after(line)]
 

@@ -9,7 +9,9 @@ class GenerationsConfig(AppConfig):
 
     def ready(self) -> None:
         from billing import reconcile as books  # needs the apps loaded
+        from billing import statement
 
-        from . import reconcile
+        from . import explain, reconcile
 
         books.checks.append(reconcile.check)
+        statement.explainers.append(explain.told)

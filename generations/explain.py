@@ -197,13 +197,43 @@ def _from_lots(entry: Entry) -> str:
 
 def entry_trail(entry: Entry) -> list[dict[str, Any]]:
     """The trail of the job that a line of the statement belongs to; empty for a line without a job."""
+    job = job_of(entry)
+    return trail(job) if job is not None else []
+
+
+def job_of(entry: Entry) -> Generation | None:
+    """The job that a line of the statement, or the line that it refunds, belongs to."""
     hold_id = entry.hold_id
     if entry.refunds_id is not None:
-        hold_id = Entry.objects.filter(account_id=entry.account_id, id=entry.refunds_id).values_list(
-            "hold_id", flat=True
-        )[0]
-    job = Generation.objects.filter(account_id=entry.account_id, hold_id=hold_id).first() if hold_id else None
-    return trail(job) if job is not None else []
+        refunded = Entry.objects.filter(account_id=entry.account_id, id=entry.refunds_id)
+        hold_id = refunded.values_list("hold_id", flat=True)[0]
+    if hold_id is None:
+        return None
+    return Generation.objects.filter(account_id=entry.account_id, hold_id=hold_id).first()
+
+
+def told(entry: Entry) -> list[dict[str, Any]]:
+    """What the job itself adds to a line's story in the API: estimate, acceptance, the provider's word and its rule."""
+    job = job_of(entry)
+    if job is None:
+        return []
+    steps = [step for step in trail(job) if step["what"] in _NOT_MONEY]
+    rule = job.verdict_rule
+    for step in steps:
+        if step["what"] == "Provider said" and rule is not None:
+            step["more"] += f" {rule.sentence} (rule {rule.status} · {rule.code}, version {rule.version})"
+    return [
+        {
+            "at": step["at"],
+            "title": step["what"],
+            "detail": " ".join(filter(None, (step["amount"], step["rest"], step["code"], step["more"].strip()))),
+        }
+        for step in steps
+    ]
+
+
+# The steps of a trail that the statement does not tell by itself.
+_NOT_MONEY = ("Estimated", "Accepted", "Handed over", "Provider said", "Delivered", "Ended")
 
 
 def asked(job: Generation) -> list[dict[str, str]]:

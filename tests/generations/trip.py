@@ -26,7 +26,7 @@ SWEEP_SECONDS = 20.0
 
 def new_person(name: str, purse: Purse, role: str = "owner") -> User:
     """A verified person who belongs to the purse's account."""
-    person = User.objects.create_user(name, f"{name}@holdfast.example")
+    person = User.objects.create_user(name, f"{name}@people.test")
     EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
     Membership.objects.create(account_id=purse.id, user=person, role=role, is_own=role == "owner")
     return person
