@@ -3,7 +3,6 @@
 import os
 import socket
 import sys
-from importlib.util import find_spec
 
 from django.conf import settings
 
@@ -13,14 +12,6 @@ from config.supervisor import Child
 
 LOCAL_RENDERER = "generations.providers.local_renderer"
 REHEARSAL = "generations.providers.stand_ins.rehearsal"
-
-
-def is_there(module: str) -> bool:
-    """Says whether a module can be started."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def web_server(host: str, port: int) -> Child:

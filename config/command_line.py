@@ -4,7 +4,7 @@ import sys
 
 import django
 from django.conf import settings
-from django.core.management import execute_from_command_line
+from django.core.management import call_command, execute_from_command_line
 
 from config.embedded import EmbeddedError, server_for_a_command
 
@@ -42,4 +42,4 @@ def _prepare_if_empty() -> None:
 
     if not preparation.is_prepared():
         preparation.prepare_database(say)
-        preparation.run_if_there(["install_catalogue"], say)
+        call_command("install_catalogue", stdout=sys.stderr)

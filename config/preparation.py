@@ -1,9 +1,9 @@
 """Brings a database, empty or old, to what this version needs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from django.apps import apps
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
@@ -26,15 +26,6 @@ def prepare_database(say: Callable[[str], None] = quiet) -> None:
         say("Applying migrations …")
         call_command("migrate", verbosity=0, interactive=False)
     install_schedules()
-
-
-def run_if_there(names: Iterable[str], say: Callable[[str], None] = quiet) -> None:
-    """Each named command has run, where some app has it."""
-    known = get_commands()
-    for name in names:
-        if name in known:
-            say(f"Running {name} …")
-            call_command(name)
 
 
 def is_prepared() -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.util import find_spec
+from typing import Any
 
 from django.utils import timezone
 from django_q.models import Schedule
@@ -27,7 +27,7 @@ SCHEDULES = (
 
 def install_schedules() -> None:
     """Exactly these schedules exist, each once; what an operator or an older version left behind is gone."""
-    wanted = {periodic.name: periodic for periodic in SCHEDULES if find_spec(periodic.path.rsplit(".", 1)[0])}
+    wanted = {periodic.name: periodic for periodic in SCHEDULES}
     kept: set[str] = set()
     for row in Schedule.objects.order_by("id"):
         periodic = wanted.get(row.name)
@@ -35,31 +35,21 @@ def install_schedules() -> None:
             row.delete()
             continue
         kept.add(row.name)
-        if (row.func, row.schedule_type, row.minutes, row.repeats) != (
-            periodic.path,
-            Schedule.MINUTES,
-            periodic.minutes,
-            -1,
-        ):
-            row.func, row.schedule_type, row.minutes, row.repeats = (
-                periodic.path,
-                Schedule.MINUTES,
-                periodic.minutes,
-                -1,
-            )
-            row.save(update_fields=["func", "schedule_type", "minutes", "repeats"])
+        Schedule.objects.filter(id=row.id).update(**_columns(periodic))
     Schedule.objects.bulk_create(
-        Schedule(
-            name=name,
-            func=periodic.path,
-            schedule_type=Schedule.MINUTES,
-            minutes=periodic.minutes,
-            repeats=-1,
-            next_run=timezone.now(),
-        )
+        Schedule(name=name, next_run=timezone.now(), **_columns(periodic))
         for name, periodic in wanted.items()
         if name not in kept
     )
+
+
+def _columns(periodic: Periodic) -> dict[str, Any]:
+    return {
+        "func": periodic.path,
+        "schedule_type": Schedule.MINUTES,
+        "minutes": periodic.minutes,
+        "repeats": -1,
+    }
 
 
 def begin_sweeps() -> None:

@@ -20,7 +20,7 @@ from django.db import OperationalError, connection
 
 from config import children
 from config.embedded import EmbeddedError, Server, prepare_folders
-from config.preparation import prepare_database, run_if_there
+from config.preparation import prepare_database
 from config.settings import is_loopback
 from config.supervisor import Child, GaveUp, Supervisor, Told, end_when_told
 
@@ -84,21 +84,19 @@ class Command(BaseCommand):
                 raise EmbeddedError(f"The database of {settings.DATA_DIR} is still in use; end that command first.")
         self.check(databases=["default"])
         prepare_database(self.say)
-        run_if_there(["install_catalogue"])
+        call_command("install_catalogue", stdout=self.stderr)
         if settings.IS_DEMO:
-            run_if_there(["create_demo_people"])
+            call_command("create_demo_people", stdout=self.stderr)
         if settings.IS_PRODUCTION:
             call_command("collectstatic", interactive=False, verbosity=0)
         connection.close()
 
     def make_children(self, host: str, port: int) -> list[Child]:
         """What the supervisor keeps alive besides the database."""
-        found = [children.web_server(host, port), children.queue_worker()]
-        if children.is_there(children.LOCAL_RENDERER):
-            found.append(children.local_renderer())
+        found = [children.web_server(host, port), children.queue_worker(), children.local_renderer()]
         url_file = settings.RUN_DIR / "rehearsal.url"
         url_file.unlink(missing_ok=True)
-        if settings.REHEARSAL_IS_OURS and children.is_there(children.REHEARSAL):
+        if settings.REHEARSAL_IS_OURS:
             rehearsal_port = children.free_port()
             url_file.write_text(f"http://127.0.0.1:{rehearsal_port}\n")
             found.insert(0, children.rehearsal_provider(rehearsal_port))
