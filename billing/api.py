@@ -807,7 +807,9 @@ class AuditTrail(View):
     )
     def get(self, request: Any) -> Response:
         asked = read_query(PageQuery, request)
-        return Response(page(request, Audit.objects.filter(account=self.account), asked, _show_audits))
+        return Response(
+            page(request, Audit.objects.filter(account=self.account), asked, _show_audits, key="created_at")
+        )
 
 
 def _show_audits(rows: list[Audit]) -> list[Any]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from rest_framework import exceptions, serializers
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.views import APIView
@@ -244,26 +244,37 @@ class PageQuery(Strict):
 def page(
     request: Any, rows: QuerySet[Any], asked: Mapping[str, Any], show: Callable[[list[Any]], list[Any]], key: str = "id"
 ) -> dict[str, Any]:
-    """A page of `rows`, newest first by `key` (an id or a sequence), and the address of the next."""
+    """A page of `rows`, newest first by `key` (id, sequence, or created_at and then id), and the next one's address."""
     if asked.get("cursor"):
-        rows = rows.filter(**{f"{key}__lt": _from_cursor(asked["cursor"], key)})
-    found = list(rows.order_by(f"-{key}")[: asked["limit"] + 1])
+        rows = rows.filter(_before(asked["cursor"], key))
+    order = ("-created_at", "-id") if key == "created_at" else (f"-{key}",)
+    found = list(rows.order_by(*order)[: asked["limit"] + 1])
     onward = None
     if len(found) > asked["limit"]:
         found.pop()
         query = request.query_params.copy()
-        query["cursor"] = base64.urlsafe_b64encode(str(getattr(found[-1], key)).encode()).decode().rstrip("=")
+        query["cursor"] = _cursor(found[-1], key)
         onward = request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
     return {"results": show(found), "next": onward}
 
 
-def _from_cursor(text: str, key: str) -> int | UUID:
+def _cursor(row: Any, key: str) -> str:
+    place = f"{row.created_at.isoformat()} {row.id}" if key == "created_at" else str(getattr(row, key))
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _before(cursor: str, key: str) -> Q:
+    """The rows that come after the cursor's, which are older; raises ValidationError for what we did not make."""
     try:
-        plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
+        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        if key == "created_at":
+            moment, _, row = place.partition(" ")
+            at = datetime.fromisoformat(moment).astimezone(UTC)
+            return Q(created_at__lt=at) | Q(created_at=at, id__lt=UUID(row))
         if key == "sequence":
-            if not re.fullmatch(r"[0-9]{1,18}", plain):
-                raise ValueError(plain)
-            return int(plain)
-        return UUID(plain)
-    except ValueError as error:
+            if not re.fullmatch(r"[0-9]{1,18}", place):
+                raise ValueError(place)
+            return Q(sequence__lt=int(place))
+        return Q(id__lt=UUID(place))
+    except (ValueError, OverflowError) as error:
         raise serializers.ValidationError({"cursor": ["This is no cursor of ours; take it out of `next`."]}) from error

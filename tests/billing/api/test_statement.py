@@ -73,6 +73,24 @@ def test_the_statement_is_newest_first_in_pages_without_a_gap(owner: Person) -> 
     assert seen == [5, 4, 3, 2, 1]
 
 
+@pytest.mark.parametrize("path", ["/api/credits/entries", "/api/credits/lots", "/api/audit", "/api/tokens"])
+def test_every_list_comes_in_pages_without_a_gap(owner: Person, path: str) -> None:
+    caller = owner.calls()
+    for _ in range(3):
+        owner.grant("1")
+        caller.post("/api/holds", {"amount": "1"})
+        owner.token()
+    whole = [row["id"] for row in caller.get(path)["results"]]
+    onward, seen = f"{path}?limit=1", []
+    while onward:
+        page = caller.get(onward)
+        seen += [row["id"] for row in page["results"]]
+        onward = (page["next"] or "").removeprefix("http://testserver")
+    assert seen == whole
+    assert len(whole) >= 3
+    assert caller.get(f"{path}?cursor=MjAyNg").status == 422 or "entries" in path
+
+
 def test_a_line_has_the_contracts_fields(owner: Person) -> None:
     caller = owner.calls()
     hold = caller.post("/api/holds", {"amount": "10", "reference": "job-1"})["id"]
