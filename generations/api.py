@@ -417,7 +417,13 @@ class Cancel(OfJob):
 
     @describe(
         JobAnswer,
-        refuses=(lifecycle.CannotCancel, refusals.Malformed, refusals.BodyTooLarge, refusals.InvalidFields),
+        refuses=(
+            lifecycle.CannotCancel,
+            refusals.Malformed,
+            refusals.BodyTooLarge,
+            refusals.UnsupportedMediaType,
+            refusals.InvalidFields,
+        ),
         gives=JOB_EXAMPLE
         | {
             "state": "cancelled",

@@ -1,0 +1,67 @@
+"""The OpenAPI document is true for jobs as well: generated requests, right and wrong, are answered as it says."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
+
+from tests.billing.api.test_openapi import CONFIG, DOCUMENT, get_wsgi_application, patient
+from tests.people import Person
+
+__all__ = ["patient"]
+
+OURS = r"^/api/(billing/estimate|calculate-cost|generate$|generations|status)"
+api = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(CONFIG)).include(path_regex=OURS)
+api.app = get_wsgi_application()
+OPERATIONS = [found.ok() for found in api.get_all_operations() if isinstance(found, Ok)]
+
+
+def test_all_of_them_are_asked() -> None:
+    assert len(OPERATIONS) == 7
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
+def test_requests_are_answered_as_described(
+    owner: Person, patient: None, operation: Any, mode: schemathesis.GenerationMode
+) -> None:
+    headers = {"Authorization": f"Bearer {owner.token()}"}
+
+    @settings(max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answered(case: Any) -> None:
+        case.headers.pop("Prefer", None)  # who asks to wait would wait
+        case.call_and_validate(headers=headers)
+
+    answered()
+
+
+def test_every_operation_names_its_errors() -> None:
+    for operation in OPERATIONS:
+        said = DOCUMENT["paths"][operation.path][operation.method]["responses"]
+        expected = {"406", "429", "500", "503", "401"}
+        if operation.method == "post":
+            expected |= {"400", "403", "413", "415", "422"}
+        if operation.path == "/api/generate":
+            expected |= {"202", "402", "409"}
+        if "{id}" in operation.path:
+            expected |= {"404"}
+        if operation.path.endswith("/cancel"):
+            expected |= {"409"}
+        assert expected <= set(said), operation.label
+
+
+def test_an_operation_s_inputs_are_described_as_they_are_read() -> None:
+    inputs = DOCUMENT["components"]["schemas"]["WantedRequest"]["properties"]["inputs"]
+    assert inputs["required"] == ["prompt"]
+    assert inputs["additionalProperties"] is False
+    assert inputs["properties"]["seconds"] | {"title": ""} == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 20,
+        "default": 4,
+        "title": "",
+    }
