@@ -67,6 +67,8 @@ POINTS = (
 )
 OF_NAME = {point.name: point for point in POINTS}
 VICTIMS = ("worker", "web", "database", "backend", "up")
+# By what the command line of a child of `up` is known.
+WORDS = {"worker": "config.queue", "web": "gunicorn", "database": "bin/postgres"}
 SUCCESS, FAILURE = "A lighthouse at dawn", "A lighthouse at dawn [moderation_blocked]"
 
 
@@ -88,6 +90,8 @@ class Waiting:
     gate: str = ""
     locked: psycopg.Connection[Any] | None = None
     asked: Future[tuple[int, Any]] | None = None
+    # Whether the gate or the lock opens while the victim is still away, or only when it is back.
+    opens_early: bool = False
     jobs_before: int = 0
 
     @property
@@ -229,13 +233,17 @@ class Wharf:
         )
         return [row["pid"] for row in rows]
 
-    def let_go(self, waiting: Waiting) -> None:
-        """Nothing keeps the job back any more. A request whose answer was lost is sent again with the same key."""
+    def open(self, waiting: Waiting) -> None:
+        """Nothing keeps the job back any more."""
         if waiting.locked is not None:
             with contextlib.suppress(psycopg.Error):
                 waiting.locked.close()
         if waiting.gate:
             self.stand_in.post("release", id=waiting.gate)
+
+    def let_go(self, waiting: Waiting) -> None:
+        """The job goes on. A request whose answer was lost is sent again with the same key."""
+        self.open(waiting)
         if waiting.asked is None:
             return
         answers = [waiting.asked.result(PATIENCE_SECONDS)]
@@ -254,27 +262,31 @@ class Wharf:
     # Kill and come back
 
     def kill(self, victim: str, all_waiting: Sequence[Waiting] = ()) -> None:
-        """The victim has been killed with -9 and, but for the leases of the dead, everything answers again."""
-        instance = self.instance
+        """The victim has been killed with -9 and everything answers again; the leases of the dead have ended."""
+        instance, word, pids = self.instance, WORDS.get(victim, ""), []
         if victim == "up":
             instance.kill()
-            instance.nothing_left(10)
-            instance.start().ready()
         elif victim == "backend":
-            pids = [pid for one in all_waiting if one.locked for pid in self.waiting_for(one)]
-            os.kill(pids[0] if pids else self._some_backend(), signal.SIGKILL)
+            pids = [pid for one in all_waiting if one.locked for pid in self.waiting_for(one)] or self._backends()
+            os.kill(pids[0], signal.SIGKILL)
         else:
-            word = {"worker": "config.queue", "web": "gunicorn", "database": "bin/postgres"}[victim]
-            (pid,) = instance.children(word)
-            (os.kill if victim == "database" else os.killpg)(pid, signal.SIGKILL)
-            until(lambda: set(instance.children(word)) - {pid}, PATIENCE_SECONDS, f"a new {victim}")
+            pids = instance.children(word)
+            (os.kill if victim == "database" else os.killpg)(pids[0], signal.SIGKILL)
+        for one in all_waiting:
+            if one.opens_early:
+                self.open(one)
+        if victim == "up":
+            instance.nothing_left(30)
+            instance.start().ready()
+        elif word:
+            until(lambda: set(instance.children(word)) - set(pids), PATIENCE_SECONDS, f"a new {victim}")
         until(self.answers, PATIENCE_SECONDS, "the database and the web server answer")
         if victim != "web":
             self.advance(LEASE_SECONDS)
 
-    def _some_backend(self) -> int:
+    def _backends(self) -> list[int]:
         rows = self.ask("SELECT pid FROM pg_stat_activity WHERE application_name = 'holdfast-worker'")
-        return int(rows[0]["pid"])
+        return [row["pid"] for row in rows]
 
     def answers(self) -> bool:
         assert self.instance.is_running, "up gave up:\n" + "\n".join(self.instance.errors[-20:])
