@@ -259,9 +259,7 @@ def _repeat(key: IdempotencyKey | None) -> ledger.Repeat | None:
     """What the request was answered before; the account is locked, so nobody is between this and `_keep`."""
     if key is None:
         return None
-    known = IdempotencyKey.objects.filter(
-        account=key.account_id, actor=key.actor, scope=key.scope, key=key.key
-    ).first()
+    known = IdempotencyKey.objects.filter(account=key.account_id, actor=key.actor, scope=key.scope, key=key.key).first()
     if known is None:
         return None
     if bytes(known.fingerprint) != key.fingerprint:

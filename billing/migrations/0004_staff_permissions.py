@@ -25,7 +25,5 @@ class Migration(migrations.Migration):
         options("approval", [("decide_approval", "Can approve or decline what a colleague asked for")]),
         options("entry", [("refund_entry", "Can refund a charge")], verbose_name_plural="entries"),
         options("hold", [("end_hold", "Can release a hold of the API, or expire one that is due")]),
-        options(
-            "token", [("make_service_token", "Can make service tokens"), ("revoke_token", "Can revoke tokens")]
-        ),
+        options("token", [("make_service_token", "Can make service tokens"), ("revoke_token", "Can revoke tokens")]),
     ]

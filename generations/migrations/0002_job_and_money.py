@@ -69,9 +69,11 @@ CREATE TRIGGER generation_agrees_when_moved BEFORE UPDATE ON generations_generat
 
 CREATE TRIGGER generation_settled_once BEFORE UPDATE ON generations_generation FOR EACH ROW
   WHEN (OLD.credits_charged IS NOT NULL AND
-        (OLD.state, OLD.outcome, OLD.credits_charged, OLD.charged_amount, OLD.charged_at, OLD.ended_at, OLD.verdict_status)
+        (OLD.state, OLD.outcome, OLD.credits_charged, OLD.charged_amount, OLD.charged_at, OLD.ended_at,
+         OLD.verdict_status)
         IS DISTINCT FROM
-        (NEW.state, NEW.outcome, NEW.credits_charged, NEW.charged_amount, NEW.charged_at, NEW.ended_at, NEW.verdict_status))
+        (NEW.state, NEW.outcome, NEW.credits_charged, NEW.charged_amount, NEW.charged_at, NEW.ended_at,
+         NEW.verdict_status))
   EXECUTE FUNCTION billing_refuse('generation_settled_once');
 CREATE TRIGGER generation_first_verdict_stands BEFORE UPDATE ON generations_generation FOR EACH ROW
   WHEN (OLD.verdict_at IS NOT NULL AND (OLD.verdict_at, OLD.verdict_status, OLD.verdict_code)

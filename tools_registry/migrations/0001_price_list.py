@@ -8,7 +8,6 @@ import billing.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,20 +16,43 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='ToolCost',
+            name="ToolCost",
             fields=[
-                ('id', models.UUIDField(default=billing.models.new_id, editable=False, primary_key=True, serialize=False)),
-                ('tool', models.CharField(help_text='The slug of the tool or operation, for example ai/video', max_length=100)),
-                ('valid_from', models.DateTimeField()),
-                ('model', models.CharField(max_length=30)),
-                ('rates', models.JSONField()),
-                ('note', models.CharField(blank=True, max_length=300)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('made_by', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(default=billing.models.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                (
+                    "tool",
+                    models.CharField(
+                        help_text="The slug of the tool or operation, for example ai/video", max_length=100
+                    ),
+                ),
+                ("valid_from", models.DateTimeField()),
+                ("model", models.CharField(max_length=30)),
+                ("rates", models.JSONField()),
+                ("note", models.CharField(blank=True, max_length=300)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['tool', '-valid_from'],
-                'constraints': [models.UniqueConstraint(fields=('tool', 'valid_from'), name='tool_cost_once_at_a_time'), models.CheckConstraint(condition=models.Q(('tool', ''), _negated=True), name='tool_cost_names_its_tool')],
+                "ordering": ["tool", "-valid_from"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tool", "valid_from"), name="tool_cost_once_at_a_time"),
+                    models.CheckConstraint(
+                        condition=models.Q(("tool", ""), _negated=True), name="tool_cost_names_its_tool"
+                    ),
+                ],
             },
         ),
     ]
