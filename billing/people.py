@@ -39,17 +39,21 @@ def make_person(email: str, *, password: str | None, is_staff: bool = False) -> 
 
 def open_account(user: Any) -> Account:
     """The person's own account, opened now if there was none. May be called again; holds no credits and no plan."""
-    own = Membership.objects.select_related("account").filter(user=user, is_own=True).first()
+    own = _own_account(user)
     if own is not None:
-        return own.account
+        return own
     with transaction.atomic():
-        account = Account.objects.create(name=str(user.email or user.get_username())[:200])
-        mine = Membership(account=account, user=user, role="owner", is_own=True)
-        Membership.objects.bulk_create([mine], ignore_conflicts=True)
-        own = Membership.objects.select_related("account").get(user=user, is_own=True)
-        if own.account_id != account.id:  # another request was first; the account that nobody joined goes
-            account.delete()
-    return own.account
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)  # an account is never deleted: only one is made
+        own = _own_account(user)
+        if own is None:
+            own = Account.objects.create(name=str(user.email or user.get_username())[:200])
+            Membership.objects.create(account=own, user=user, role="owner", is_own=True)
+    return own
+
+
+def _own_account(user: Any) -> Account | None:
+    own = Membership.objects.select_related("account").filter(user=user, is_own=True).first()
+    return own.account if own is not None else None
 
 
 def may(user: Any, account: UUID) -> bool:

@@ -13,6 +13,7 @@ from django.core import signals
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404
+from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -229,8 +230,8 @@ def as_refusal(error: Exception) -> BillingError:
             return CsrfFailed()
         case exceptions.Throttled():
             return TooManyRequests(retry_after_seconds=math.ceil(getattr(error, "wait", None) or 1))
-        case OperationalError() | InterfaceError() | InternalError():
-            # Gone, cut off, or too slow: lock and statement time-outs, deadlocks, shut-downs.
+        case OperationalError() | InterfaceError() | InternalError() | RedisError():
+            # Gone, cut off, or too slow: lock and statement time-outs, deadlocks, shut-downs, a cache that is away.
             return BillingUnavailable()
         case RequestDataTooBig():
             return BodyTooLarge()

@@ -30,13 +30,22 @@ MAILS_AT_ONCE = 50
 
 
 def sweep() -> None:
-    """Due lots and due holds without a job have expired; staff know of job holds that are late; mail has gone out."""
+    """Due lots and due holds without a job have expired; staff know of job holds that are late; mail has gone out.
+
+    A part that fails holds up no other; its error is raised at the end.
+    """
     until = time.monotonic() + SWEEP_SECONDS
-    for step in (expire_lots, expire_holds):
-        _once_more(lambda step=step: step(until))  # type: ignore[misc]
-    watch_job_holds()
-    mail_notices()
-    mail_alerts()
+    failed: Exception | None = None
+    for part in (lambda: expire_lots(until), lambda: expire_holds(until), watch_job_holds, mail_notices, mail_alerts):
+        try:
+            _once_more(part)
+        except Exception as error:
+            log.error("sweep_failed", exc_info=error)
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+            failed = error
+    if failed is not None:
+        raise failed
 
 
 def clean() -> None:
@@ -45,7 +54,7 @@ def clean() -> None:
     EmailConfirmation.objects.delete_expired_confirmations()
 
 
-def _once_more(work: Callable[[], int]) -> int:
+def _once_more(work: Callable[[], object]) -> object:
     """The work, tried once more when the database gave up a transaction it could run again, or a connection broke."""
     try:
         return work()

@@ -59,6 +59,17 @@ def test_a_jobs_hold_an_hour_late_is_an_alert_until_it_ends(owner: Person, clock
     assert alert.cleared_at is not None
 
 
+def test_a_part_that_fails_holds_up_no_other(owner: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: float) -> int:
+        raise RuntimeError("no lots today")
+
+    monkeypatch.setattr(tasks, "expire_lots", broken)
+    alerts.notify(owner.account, "k", "News")
+    with pytest.raises(RuntimeError, match="no lots today"):
+        tasks.sweep()
+    assert len(mail.outbox) == 1
+
+
 def test_a_notice_is_mailed_once_to_the_owners(owner: Person, member: Person, stranger: Person) -> None:
     alerts.notify(owner.account, "k", "Your credits\nend soon", body="5 credits end tomorrow.", link="/account/credits")
     tasks.mail_notices()
