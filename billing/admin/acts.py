@@ -19,6 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.views.decorators.csrf import csrf_protect
 from unfold.widgets import (
     INPUT_CLASSES,
@@ -29,7 +30,7 @@ from unfold.widgets import (
 )
 
 from billing import approvals, audit, credits, errors, ledger
-from billing.models import new_id
+from billing.models import Approval, new_id
 
 from .parts import Figure, address
 
@@ -232,7 +233,7 @@ class WithActs:
                 ),
             }
             for act in (self.list_acts if row is None else self.acts)
-            if request.user.has_perm(act.permission) and act.is_offered(row)  # type: ignore[union-attr]
+            if request.user.has_perm(act.permission) and act.is_offered(row)
         ]
 
     def change_view(
@@ -249,7 +250,7 @@ class WithActs:
 
     def act_view(self, request: HttpRequest, act: StaffAct, object_id: str | None) -> HttpResponse:
         """GET and a first POST change nothing: form, then what it would do. `step=do` does it."""
-        if not request.user.has_perm(act.permission):  # type: ignore[union-attr]
+        if not request.user.has_perm(act.permission):
             raise PermissionDenied
         row = None
         if object_id is not None:
@@ -331,9 +332,10 @@ class WithActs:
 
 
 def _waits_now(waiting: errors.ApprovalNeeded) -> str:
-    return (
-        "Nothing was done yet: a second person must approve this. It waits under Approvals, "
-        f"as {waiting.facts.get('approval')}."
+    page = address(Approval, waiting.facts["approval"])
+    return format_html(
+        'Nothing was done yet: a second person must approve this. <a class="row-link" href="{}">See what waits</a>.',
+        page,
     )
 
 
@@ -356,7 +358,7 @@ def _written(form: ActForm) -> list[tuple[str, str]]:
         if isinstance(bound.field, CreditsField):
             value = None if value is None else f"{credits.display(value)} credits"
         elif isinstance(bound.field, forms.ChoiceField):
-            value = dict(bound.field.choices).get(value, value)  # type: ignore[arg-type, call-overload]
+            value = dict(bound.field.choices).get(value, value)  # type: ignore[arg-type]
         elif isinstance(value, dict):
             value = json.dumps(value, indent=2, ensure_ascii=False)
         elif isinstance(value, bool):

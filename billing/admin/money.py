@@ -526,7 +526,7 @@ class ClearAlert(StaffAct):
 
 
 class DecisionForm(ActForm):
-    reason = None  # type: ignore[assignment]
+    reason = None
     note = ReasonField(label="Note", required=False, help_text="For your colleague and the audit trail.")
 
 

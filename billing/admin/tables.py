@@ -572,6 +572,9 @@ class EntryAdmin(WithActs, OfAccount):
         """Of one account the index by sequence gives the newest first."""
         return ("-sequence",) if "account__id__exact" in request.GET else ("-id",)
 
+    def heading(self, row: Any) -> str:
+        return f"Line {row.sequence}: {row.kind.replace('_', ' ')}"
+
     @display(description="Line")
     def line_shown(self, row: Entry) -> Any:
         return f"Line {row.sequence}"
@@ -840,6 +843,9 @@ class ApprovalAdmin(WithActs, OfAccount):
         "decided",
         "note_shown",
     )
+
+    def heading(self, row: Any) -> str:
+        return f"{act_title(row.act)} ({row.state})"
 
     def buttons(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
         """Who asked does not decide."""

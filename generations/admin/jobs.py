@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -83,7 +82,7 @@ def _has_success(job: Generation) -> bool:
     """Whether the provider's word and the stored output allow a charge."""
     rule = job.verdict_rule
     is_success = rule is not None and rule.outcome == settlement.CAPTURE
-    return is_success and bool(job.delivered) and "unavailable" not in job.delivered
+    return is_success and job.delivered is not None and "unavailable" not in job.delivered
 
 
 class Settle(JobAct):
@@ -568,24 +567,22 @@ def jobs_of_account(account: Any) -> list[Section]:
 
 
 def job_of_hold(hold: Any) -> list[Section]:
-    jobs = Generation.objects.filter(account=hold.account_id, hold=hold.id)
+    return _jobs_on(hold.account_id, hold.id)
+
+
+def trail_of_entry(entry: Any) -> list[Section]:
+    """Why the line is there, and the job that it belongs to; a refund's are those of what it refunds."""
+    trail = explain.entry_trail(entry)
+    spending = entry if entry.refunds_id is None else Entry.objects.get(account=entry.account_id, id=entry.refunds_id)
+    return [Section("Why", trail=trail), *_jobs_on(entry.account_id, spending.hold_id)] if trail else []
+
+
+def _jobs_on(account: UUID, hold: UUID | None) -> list[Section]:
+    jobs = Generation.objects.filter(account=account, hold=hold)
     rows = [
         [link(one, words=one.title), tag(one.state, STATE_KINDS.get(one.state, "wait")), one.provider] for one in jobs
     ]
     return [Section("The job that stands on it", ("Job", "State", "Provider"), rows)] if rows else []
-
-
-def trail_of_entry(entry: Any) -> list[Section]:
-    trail = explain.entry_trail(entry)
-    return [Section("Why", trail=trail), *job_of_hold_of(entry)] if trail else []
-
-
-def job_of_hold_of(entry: Any) -> list[Section]:
-    try:
-        spent = entry if entry.refunds_id is None else Entry.objects.get(account=entry.account_id, id=entry.refunds_id)
-        return job_of_hold(Hold.objects.get(account=entry.account_id, id=spent.hold_id))
-    except ObjectDoesNotExist:
-        return []
 
 
 AccountAdmin.from_above.append(jobs_of_account)
