@@ -36,6 +36,7 @@ class Row:
     """A row in memory that can be put back as it was."""
 
     __slots__: tuple[str, ...] = ()
+    is_new: bool
 
     def snapshot(self) -> tuple[Any, ...]:
         return tuple([getattr(self, name) for name in self.__slots__])
@@ -237,18 +238,15 @@ class Book:
         account: UUID,
         head: Head,
         now: datetime,
-        *,
         open_holds_max: int,
-        bound: Sequence[limits.Limit] = (),
-        used: limits.Days | None = None,
     ) -> None:
         self.account = account
         self.head = head
         # Never before the line above, even when the machine's clock was set back.
         self.now = max(now, head.moved_at) if head.moved_at else now
         self.open_holds_max = open_holds_max
-        self.bound = bound
-        self.used = dict(used or {})
+        self.bound: list[limits.Limit] = []
+        self.used: dict[tuple[int | None, date], limits.Use] = {}
         self.lots: dict[UUID, Lot] = {}
         self.holds: dict[UUID, Hold] = {}
         self.shares: dict[tuple[UUID, str], Share] = {}

@@ -22,7 +22,6 @@ import psycopg
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from psycopg.pq import Format
 
 from . import alerts, book, errors, limits, steps
 from .columns import BigInts, Blobs, Bools, Column, Days, Ints, Moments, SmallInts, Texts, Uuids
@@ -159,6 +158,7 @@ def _post_alone(outcome: Outcome, also: Also | None) -> None:
         outcome.results, outcome.refusal = [], _refusal_named_by(error)
         if outcome.refusal is not None:
             return
+        log.error("group_quarantined", account=str(outcome.group.account), exc_info=error)
         outcome.refusal = errors.Quarantined(account=str(outcome.group.account))
         alerts.open_alert(
             "group_quarantined",
@@ -343,9 +343,8 @@ def _lock_and_ask(outcomes: list[Outcome]) -> _Asked:
 def _open_books(asked: _Asked) -> tuple[dict[UUID, book.Book], Keys]:
     """The books of the accounts, locked, with every row that the groups need; and the keys answered before."""
     heads = list(asked.locked)
-    now = heads[-1][-1] if heads else None
     open_holds_max = settings.OPEN_HOLDS_MAX
-    books = {row[0]: book.Book(row[0], book.Head(*row[:-1]), now, open_holds_max) for row in heads}
+    books = {row[0]: book.Book(row[0], book.Head(*row[:-1]), heads[-1][-1], open_holds_max) for row in heads}
     for row in asked.lots:
         books[row[0]].lots[row[1]] = book.Lot(*row)
     for what, account, user, source, day, a, b, c in asked.context:
@@ -679,17 +678,19 @@ def _write(books: dict[UUID, book.Book], done: list[Outcome]) -> None:
                 changed.setdefault(_ENTRY_TEXT, []).append(text)
         for (user, day), use in books_of.days.items():
             if use.spent or use.spent_capped:
-                row = _SpendDay(new_id(), books_of.account, user, day, use.spent, use.spent_capped)
                 is_a_day = 0 <= use.spent_capped <= use.spent
-                changed.setdefault(_MORE_SPENT if is_a_day else _LESS_SPENT, []).append(row)
+                changed.setdefault(_MORE_SPENT if is_a_day else _LESS_SPENT, []).append(
+                    _SpendDay(new_id(), books_of.account, user, day, use.spent, use.spent_capped)
+                )
     for outcome in done:
         group, key = outcome.group, outcome.group.key
         if key is not None:
             now = books[group.account].now
-            row = _KeyRow(
-                new_id(), group.account, key.actor, key.scope, key.key, key.fingerprint, key.status, key.made, now
+            changed.setdefault(_KEY, []).append(
+                _KeyRow(
+                    new_id(), group.account, key.actor, key.scope, key.key, key.fingerprint, key.status, key.made, now
+                )
             )
-            changed.setdefault(_KEY, []).append(row)
     if not changed:
         return
     parameters: list[Column] = []
@@ -701,12 +702,18 @@ def _write(books: dict[UUID, book.Book], done: list[Outcome]) -> None:
 # The database, spoken to without the ORM: prepared statements, binary parameters, binary answers
 
 
+class _Cursor(psycopg.RawCursor[Any]):
+    """Prepares at first use: a statement counted first and prepared later is lost to psycopg where a pipeline fails."""
+
+    def execute(self, query: Any, params: Any = None, **_: Any) -> _Cursor:
+        return super().execute(query, params, prepare=True, binary=True)
+
+
 def _ask(sql: bytes, *parameters: Column) -> Any:
-    """A cursor that has the answer, through Django's connection and its error classes, query log and wrappers."""
+    """A cursor for the answer, through Django's connection and its error classes, query log and wrappers."""
     connection.ensure_connection()
-    raw = psycopg.RawCursor(connection.connection)
-    raw.format = Format.BINARY
-    cursor = connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw)
+    raw: Any = _Cursor(connection.connection)
+    cursor: Any = connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw)
     cursor.execute(sql, parameters)
     return cursor
 
