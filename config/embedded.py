@@ -178,8 +178,8 @@ def prepare_folders(data_dir: Path, say: Callable[[str], None] = quiet) -> Perso
     person = server_person(data_dir)
     programs = binaries()
     if person.uid != os.geteuid():
-        _let_pass(person, data_dir / "run", say)
-        _let_pass(person, programs, say)
+        _let_pass(person, (data_dir / "run").resolve(), say)
+        _let_pass(person, programs.resolve(), say)
         if not (programs / "postgres").stat().st_mode & stat.S_IROTH:
             raise EmbeddedError(
                 f"The database's user {person.name} cannot read {programs}. Run `chmod -R o+rX {programs.parent}`."

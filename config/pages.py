@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -22,6 +23,8 @@ from billing.pages import notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
+
+ALL_APPLIED_KEY = "migrations-applied"
 
 ERRORS = {
     400: (
@@ -138,6 +141,17 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "alive"})
 
 
+def _migrations_waiting() -> int:
+    """How many migrations are not applied. That there are none is remembered for a while: reading them all is dear."""
+    if cache.get(ALL_APPLIED_KEY):
+        return 0
+    executor = MigrationExecutor(connection)
+    waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    if not waiting:
+        cache.set(ALL_APPLIED_KEY, 1, timeout=30)
+    return waiting
+
+
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
@@ -147,9 +161,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         checks["database"] = "ok"
-        executor = MigrationExecutor(connection)
-        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        checks["migrations"] = f"{len(waiting)} not applied" if waiting else "ok"
+        waiting = _migrations_waiting()
+        checks["migrations"] = f"{waiting} not applied" if waiting else "ok"
         age = heartbeat_age_seconds()
         is_beating = age is not None and age <= settings.HEARTBEAT_LATE_SECONDS
         checks["worker"] = "ok" if is_beating else "never seen" if age is None else f"last seen {age:.0f} s ago"

@@ -172,6 +172,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Demo people and the rehearsal provider: only where nothing real is within reach (config/checks.py refuses the mix)
 IS_DEMO = _yes_or_no("HOLDFAST_DEMO", HOLDFAST_ENV == "development" and DATABASE_IS_EMBEDDED)
+if IS_DEMO and IS_PRODUCTION:
+    raise ImproperlyConfigured(
+        "HOLDFAST_DEMO must be off when HOLDFAST_ENV=production: its people's password is published."
+    )
 REHEARSAL_ENABLED = IS_DEMO or HOLDFAST_ENV == "test"
 _rehearsal_file = RUN_DIR / "rehearsal.url"  # written by `up`
 REHEARSAL_URL = ""

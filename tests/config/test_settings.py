@@ -44,6 +44,7 @@ def read(environment: dict[str, str], expression: str = "None") -> subprocess.Co
         (PRODUCTION | {"SECRET_KEY": ""}, "SECRET_KEY"),
         (PRODUCTION | {"SECRET_KEY": "short"}, "SECRET_KEY"),
         (PRODUCTION | {"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),
+        (PRODUCTION | {"HOLDFAST_DEMO": "true"}, "HOLDFAST_DEMO"),
     ],
 )
 def test_what_cannot_be_read_stops_the_start_by_its_name(environment: dict[str, str], name: str) -> None:
