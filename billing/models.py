@@ -8,6 +8,7 @@ points at another row of an account does so by (account, id), so that no referen
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -28,21 +29,21 @@ def zero_digest() -> bytes:
     return ZERO_DIGEST
 
 
-def row_id() -> models.UUIDField:
+def row_id() -> models.UUIDField[Any, Any]:
     return models.UUIDField(primary_key=True, default=new_id, editable=False)
 
 
-def in_account(to: str, **options) -> models.ForeignKey:
+def in_account(to: str, **options: Any) -> models.ForeignKey[Any, Any]:
     """A key to another row of the same account; the database's own key, (account, x) → (account, id), is SQL."""
     options.setdefault("related_name", "+")
     return models.ForeignKey(to, on_delete=models.PROTECT, db_constraint=False, **options)
 
 
-def of_account() -> models.ForeignKey:
+def of_account() -> models.ForeignKey[Any, Any]:
     return models.ForeignKey("billing.Account", on_delete=models.PROTECT, related_name="+", db_index=False)
 
 
-def a_person(**options) -> models.ForeignKey:
+def a_person(**options: Any) -> models.ForeignKey[Any, Any]:
     options.setdefault("related_name", "+")
     return models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, db_index=False, **options)
 
@@ -192,7 +193,11 @@ class Lot(models.Model):
             models.CheckConstraint(
                 name="lot_spendable_at_least_until_expiry",
                 condition=(Q(expires_at=None) & Q(spendable_until=None))
-                | (Q(expires_at__isnull=False) & Q(spendable_until__gte=F("expires_at"))),
+                | (
+                    Q(expires_at__isnull=False)
+                    & Q(spendable_until__isnull=False)
+                    & Q(spendable_until__gte=F("expires_at"))
+                ),
             ),
             models.CheckConstraint(name="lot_source_named", condition=~Q(source="")),
         ]
@@ -307,7 +312,7 @@ class Share(models.Model):
             models.CheckConstraint(name="share_amount_positive", condition=Q(amount__gt=0)),
             models.CheckConstraint(
                 name="share_drawn_when_drawn",
-                condition=(Q(state="drawn") & Q(drawn__gte=0) & Q(drawn__lte=F("amount")))
+                condition=(Q(state="drawn") & Q(drawn__isnull=False) & Q(drawn__gte=0) & Q(drawn__lte=F("amount")))
                 | (Q(state__in=["open", "closed"]) & Q(drawn=None)),
             ),
         ]

@@ -123,6 +123,8 @@ class Machine:
         verb = chance.choice(VERBS)
         if not self.has_object(at, verb) and chance.random() < 0.93:
             verb = "Grant" if account.available < 8 else "PlaceHold"
+        if account.debt and chance.random() < 0.15:
+            verb = "Forgive"
         user = chance.choice((None, *self.users))
         if verb in OF_HOLD:
             return self.step_of_hold(at, verb)

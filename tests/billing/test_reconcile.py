@@ -5,60 +5,22 @@ owner with bad intent; CHECK constraints do not sleep, so what they refuse canno
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import connection
 
-from billing import ledger
 from billing import reconcile as reconciling
 from billing.models import Entry, Hold, Lot
 from billing.reconcile import Finding, reconcile
-from tests.conftest import Clock
 
-from .purse import HOUR, Purse
+from .purse import Purse
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def books(clock: Clock) -> Iterator[Purse]:
-    """An account with every kind of row: lots of a payment, an envelope, holds in every state, refunds, claw-backs."""
-    user = User.objects.create(username="ada").id
-    purse = Purse()
-    purse.grant(1000, payment="cs_1", description="A pack", reason="bought")
-    purse.grant(100, source="plan", priority=1)
-    envelope = purse.place(30, shares=(("a", 5), ("b", 6)), user=user)
-    ledger.draw(purse.id, hold=envelope, reference="a", amount=4)
-    captured = purse.capture(purse.place(90), 80)
-    purse.refund(captured.id, 7)
-    purse.refund(purse.charge(9, user=user).id, 2)
-    purse.release(purse.place(3))
-    expired = purse.place(20, expires_in_seconds=60)
-    clock.advance(minutes=2)
-    ledger.expire_hold(purse.id, hold=expired)
-    ledger.capture_late(purse.id, hold=expired, amount=15)
-    payment = purse.payment("cs_1")
-    ledger.claw_back(purse.id, payment=payment, id=uuid4(), amount=50)
-    back = uuid4()
-    ledger.claw_back(purse.id, payment=payment, id=back, amount=60)
-    ledger.restore(purse.id, claw_back=back)
-    ledger.freeze(purse.id, payment=payment)
-    ledger.thaw(purse.id, payment=payment)
-    ledger.adjust(purse.id, amount=-5, reason="a slip")
-    purse.place(40, expires_in_seconds=HOUR)
-    assert reconcile([purse.id]).findings == []
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    before = transaction.savepoint()
-    yield purse
-    # What a test broke is whole again before Django asks the deferred keys.
-    transaction.savepoint_rollback(before)
 
 
 def break_it(sql: str, **parameters: Any) -> None:
