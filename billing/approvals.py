@@ -66,6 +66,13 @@ class AlreadyDecided(BillingError):
     action = "Nothing is left to do."
 
 
+class AskerGone(BillingError):
+    code = "asker_gone"
+    sentence = "Who asked for this does not work here any more."
+    reason = "An act is done in the name of who asked for it."
+    action = "Decline it; whoever still wants it asks anew."
+
+
 class SecondPersonNeeded(BillingError):
     code = "second_person_needed"
     status = 403
@@ -152,6 +159,8 @@ def approve(approval: UUID, approver: Any, note: str = "") -> Any:
     """The act is done on the second person's word; returns what it made. Locks the approval, then as the act does."""
     with transaction.atomic(durable=True):
         waiting = _waiting(approval, approver)
+        if not (waiting.asked_by.is_active and waiting.asked_by.is_staff):
+            raise AskerGone
         ACTS[waiting.act].first(waiting.instruction)
         _refuse_own_account(waiting, approver)
         # refusing ends

@@ -135,6 +135,8 @@ class Section:
     empty: str = "Nothing yet."
     # Headers whose cells are numbers, by position.
     numbers: frozenset[int] = frozenset()
+    # Whose rows they are: who may not look at those does not see them here.
+    of: type[Model] | None = None
     # Instead of rows: a story, as _trail.html tells it.
     trail: Sequence[Any] = field(default=())
 
@@ -145,6 +147,16 @@ class Section:
     @property
     def cells(self) -> list[list[tuple[str, bool, Any]]]:
         return [[(*column, cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+
+
+def may_look_at(request: HttpRequest, of: type[Model]) -> bool:
+    """Whether this person may look at the rows of that table."""
+    return request.user.has_perm(f"{of._meta.app_label}.view_{of._meta.model_name}")
+
+
+def may_see(request: HttpRequest, sections: Iterable[Section]) -> list[Section]:
+    """The sections whose rows this person may look at."""
+    return [section for section in sections if section.of is None or may_look_at(request, section.of)]
 
 
 FromAbove = Callable[[Any], list[Section]]
@@ -230,10 +242,10 @@ class ReadOnly(ModelAdmin):
         answer = super().change_view(request, object_id, form_url, extra_context)
         if isinstance(answer, TemplateResponse) and answer.context_data and "original" in answer.context_data:
             row = answer.context_data["original"]
-            sections = [
-                *self.sections(request, row),
-                *(section for more in self.from_above for section in more(row)),
-            ]
+            sections = may_see(
+                request,
+                [*self.sections(request, row), *(section for more in self.from_above for section in more(row))],
+            )
             answer.context_data |= {
                 "title": self.heading(row),
                 "subtitle": None,

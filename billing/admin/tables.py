@@ -24,6 +24,7 @@ from billing.models import (
     Membership,
     Notice,
     Payment,
+    Share,
     SpendLimit,
     Token,
 )
@@ -186,6 +187,7 @@ class AccountAdmin(WithActs, ReadOnly):
                     for one in asked
                 ],
                 numbers=frozenset({1}),
+                of=Approval,
             )
         ]
         return [
@@ -196,6 +198,7 @@ class AccountAdmin(WithActs, ReadOnly):
                 [[person(one.user), one.role, when(one.created_at)] for one in members[:ROWS_SHOWN]],
                 listing(Membership, **of),
                 "Nobody belongs to it.",
+                of=Membership,
             ),
             Section(
                 "Lots with credits, in the order they are spent",
@@ -207,6 +210,7 @@ class AccountAdmin(WithActs, ReadOnly):
                 listing(Lot, **of),
                 "No credits.",
                 frozenset({2, 3}),
+                of=Lot,
             ),
             Section(
                 "Open holds",
@@ -218,6 +222,7 @@ class AccountAdmin(WithActs, ReadOnly):
                 listing(Hold, **of),
                 "Nothing is held.",
                 frozenset({2}),
+                of=Hold,
             ),
             Section(
                 "Newest lines of the statement",
@@ -226,6 +231,7 @@ class AccountAdmin(WithActs, ReadOnly):
                 listing(Entry, **of),
                 "No line yet.",
                 frozenset({2, 3, 4}),
+                of=Entry,
             ),
             Section(
                 "Spend limits",
@@ -237,12 +243,14 @@ class AccountAdmin(WithActs, ReadOnly):
                 listing(SpendLimit, **of),
                 "None.",
                 frozenset({1, 2, 3}),
+                of=SpendLimit,
             ),
             Section(
                 "Audit trail",
                 ("When", "What", "By", ""),
                 [audit_cells(one) for one in Audit.objects.filter(account=row).order_by("-created_at")[:ROWS_SHOWN]],
                 listing(Audit, **of),
+                of=Audit,
             ),
         ]
 
@@ -423,6 +431,7 @@ class LotAdmin(OfAccount):
                 ("Line", "Kind", "Balance", "Held", "Balance after", "Written"),
                 [entry_cells(one) for one in found[:ROWS_SHOWN]],
                 numbers=frozenset({2, 3, 4}),
+                of=Entry,
             )
         ]
 
@@ -521,13 +530,27 @@ class HoldAdmin(WithActs, OfAccount):
             for lot, amount in zip(row.receipt_lots, row.receipt_amounts, strict=True)
         ]
         entries = Entry.objects.filter(account=row.account_id, hold=row.id).order_by("sequence")
+        shares = Share.objects.filter(account=row.account_id, hold=row.id).order_by("id")
+        promised = Section(
+            "Shares of the envelope",
+            ("Reference", "State", "Amount", "Drawn"),
+            [
+                [one.reference, tag(one.state, HOLD_KINDS.get(one.state, "")), money(one.amount), money(one.drawn)]
+                for one in shares
+            ],
+            numbers=frozenset({2, 3}),
+        )
         return [
-            Section("Receipt: the lots that gave it", ("Lot", "From", "Amount"), receipt, numbers=frozenset({2})),
+            *([promised] if row.is_envelope else []),
+            Section(
+                "Receipt: the lots that gave it", ("Lot", "From", "Amount"), receipt, numbers=frozenset({2}), of=Lot
+            ),
             Section(
                 "Its lines on the statement",
                 ("Line", "Kind", "Balance", "Held", "Balance after", "Written"),
                 [entry_cells(one) for one in entries],
                 numbers=frozenset({2, 3, 4}),
+                of=Entry,
             ),
         ]
 
@@ -655,6 +678,7 @@ class EntryAdmin(WithActs, OfAccount):
                 moves,
                 empty="It moved no lot.",
                 numbers=frozenset({2, 3}),
+                of=Lot,
             ),
             *(
                 [
@@ -663,6 +687,7 @@ class EntryAdmin(WithActs, OfAccount):
                         ("Line", "Kind", "Balance", "Held", "Balance after", "Written"),
                         [entry_cells(one) for one in refunds],
                         numbers=frozenset({2, 3, 4}),
+                        of=Entry,
                     )
                 ]
                 if refunds
@@ -697,6 +722,7 @@ class PaymentAdmin(OfAccount):
                 ("Lot", "From", "Remaining", "Spendable until"),
                 [[link(one), lot_words(one), money(one.remaining), until(one)] for one in lots],
                 numbers=frozenset({2}),
+                of=Lot,
             ),
             Section(
                 "Taken back",

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.cache import cache
-from django.db.models import Count, F, Min, Q, Sum
+from django.db.models import Count, F, Q, Sum
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -20,6 +20,7 @@ from billing.admin.parts import (
     code,
     link,
     listing,
+    may_look_at,
     money,
     tag,
     when,
@@ -65,77 +66,91 @@ def failures_since(moment: datetime) -> list[tuple[str, int]]:
 
 
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What stands today: the sums, and what waits for staff."""
+    """What stands today: the sums, and what waits for staff; of each only what this person may look at."""
     now = clock.now()
+    figures: list[Figure] = []
+    if may_look_at(request, Account):
+        figures += _of_credits(now)
+    if may_look_at(request, Generation):
+        figures += _of_jobs()
+    tables = ((Alert, _open_alerts), (Approval, _waiting), (Generation, _failures))
+    sections = [table(now) for of, table in tables if may_look_at(request, of)]
+    return context | {"title": "Today", "figures": figures, "sections": sections}
+
+
+def _of_credits(now: datetime) -> list[Figure]:
     midnight = datetime.combine(now.astimezone(UTC).date(), datetime.min.time(), UTC)
     out = _outstanding()
-    open_holds = Hold.objects.filter(state="open").aggregate(
-        sum=Sum(F("amount") - F("captured")), count=Count("id"), oldest=Min("placed_at")
-    )
-    oldest = Hold.objects.filter(state="open").order_by("placed_at", "id").first() if open_holds["count"] else None
-    unsettled = Generation.objects.filter(credits_charged=None)
+    open_holds = Hold.objects.filter(state="open")
+    held = open_holds.aggregate(sum=Sum(F("amount") - F("captured")), count=Count("id"))
+    oldest = open_holds.order_by("placed_at", "id").first()
+    return [
+        Figure(
+            "Credits outstanding",
+            credits.display(sum(out.values())),
+            f"{credits.display(out.get(False, 0))} paid, {credits.display(out.get(True, 0))} promotional",
+        ),
+        Figure(
+            "Held",
+            credits.display(int(held["sum"] or 0)),
+            f"in {held['count']} open hold{'s' * (held['count'] != 1)}",
+            "held",
+        ),
+        Figure("Charged today", credits.display(charged_since(midnight)), "less refunds, since midnight UTC"),
+        Figure(
+            "Oldest open hold",
+            ago(now - oldest.placed_at) if oldest else "none",
+            link(oldest, words=oldest.label or oldest.reference) if oldest else "nothing is held",
+        ),
+    ]
+
+
+def _of_jobs() -> list[Figure]:
+    unsettled = Generation.objects.filter(credits_charged=None).count()
     review = Generation.objects.exclude(review="").count()
-    alerts = Alert.objects.filter(cleared_at=None).order_by("-opened_at")
+    return [
+        Figure("Jobs not settled", unsettled, see_them(staff="unsettled") if unsettled else "everything has its end"),
+        Figure(
+            "Jobs that need a look",
+            review,
+            see_them(staff="review") if review else "nothing is unclear",
+            "alert" if review else "",
+        ),
+    ]
+
+
+def _open_alerts(now: datetime) -> Section:
+    alerts = Alert.objects.filter(cleared_at=None).order_by("-opened_at")[:ROWS_SHOWN]
+    return Section(
+        "Open alerts",
+        ("What", "Kind", "Opened"),
+        [[link(one, words=one.sentence), tag(one.name, "bad"), when(one.opened_at)] for one in alerts],
+        listing(Alert, state="open"),
+        "Nothing needs you.",
+    )
+
+
+def _waiting(now: datetime) -> Section:
     waiting = Approval.objects.filter(state="waiting").select_related("account", "asked_by").order_by("-id")
-    failures = failures_since(now - timedelta(days=1))
-    context |= {
-        "title": "Today",
-        "figures": [
-            Figure(
-                "Credits outstanding",
-                credits.display(sum(out.values())),
-                f"{credits.display(out.get(False, 0))} paid, {credits.display(out.get(True, 0))} promotional",
-            ),
-            Figure(
-                "Held",
-                credits.display(int(open_holds["sum"] or 0)),
-                f"in {open_holds['count']} open hold{'s' * (open_holds['count'] != 1)}",
-                "held",
-            ),
-            Figure("Charged today", credits.display(charged_since(midnight)), "less refunds, since midnight UTC"),
-            Figure("Jobs not settled", unsettled.count(), link_words(Generation, "see them", staff="unsettled")),
-            Figure(
-                "Oldest open hold",
-                ago(now - oldest.placed_at) if oldest else "none",
-                link(oldest, words=oldest.label or oldest.reference) if oldest else "nothing is held",
-            ),
-            Figure(
-                "Jobs that need a look",
-                review,
-                link_words(Generation, "see them", staff="review") if review else "none",
-                "alert" if review else "",
-            ),
-        ],
-        "sections": [
-            Section(
-                "Open alerts",
-                ("What", "Kind", "Opened"),
-                [
-                    [link(one, words=one.sentence), tag(one.name, "bad"), when(one.opened_at)]
-                    for one in alerts[:ROWS_SHOWN]
-                ],
-                listing(Alert, state="open"),
-                "Nothing needs you.",
-            ),
-            Section(
-                "Waiting for a second person",
-                ("What", "Account", "Credits", "Asked by", "When"),
-                [approval_cells(one) for one in waiting[:ROWS_SHOWN]],
-                listing(Approval, state__exact="waiting"),
-                "Nothing waits.",
-                frozenset({2}),
-            ),
-            Section(
-                "Failures by code, in the last 24 hours",
-                ("Code", "Jobs"),
-                [[code(error_code), count] for error_code, count in failures],
-                listing(Generation, state__exact="failed"),
-                "No job has failed.",
-                frozenset({1}),
-            ),
-        ],
-    }
-    return context
+    return Section(
+        "Waiting for a second person",
+        ("What", "Account", "Credits", "Asked by", "When"),
+        [approval_cells(one) for one in waiting[:ROWS_SHOWN]],
+        listing(Approval, state__exact="waiting"),
+        "Nothing waits.",
+        frozenset({2}),
+    )
+
+
+def _failures(now: datetime) -> Section:
+    return Section(
+        "Failures by code, in the last 24 hours",
+        ("Code", "Jobs"),
+        [[code(error_code), count] for error_code, count in failures_since(now - timedelta(days=1))],
+        listing(Generation, state__exact="failed"),
+        "No job has failed.",
+        frozenset({1}),
+    )
 
 
 def approval_cells(approval: Any) -> list[Any]:
@@ -149,8 +164,9 @@ def approval_cells(approval: Any) -> list[Any]:
     ]
 
 
-def link_words(of: Any, words_shown: str, **filters: Any) -> Any:
-    return format_html('<a class="row-link" href="{}">{}</a>', listing(of, **filters), words_shown)
+def see_them(**filters: Any) -> Any:
+    """A link to the jobs of that kind."""
+    return format_html('<a class="row-link" href="{}">see them</a>', listing(Generation, **filters))
 
 
 def ago(span: timedelta) -> str:

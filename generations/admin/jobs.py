@@ -562,6 +562,7 @@ def jobs_of_account(account: Any) -> list[Section]:
             listing(Generation, account__id__exact=account.id),
             "No job yet.",
             frozenset({3, 4}),
+            of=Generation,
         )
     ]
 
@@ -574,7 +575,7 @@ def trail_of_entry(entry: Any) -> list[Section]:
     """Why the line is there, and the job that it belongs to; a refund's are those of what it refunds."""
     trail = explain.entry_trail(entry)
     spending = entry if entry.refunds_id is None else Entry.objects.get(account=entry.account_id, id=entry.refunds_id)
-    return [Section("Why", trail=trail), *_jobs_on(entry.account_id, spending.hold_id)] if trail else []
+    return [Section("Why", trail=trail, of=Generation), *_jobs_on(entry.account_id, spending.hold_id)] if trail else []
 
 
 def _jobs_on(account: UUID, hold: UUID | None) -> list[Section]:
@@ -582,7 +583,7 @@ def _jobs_on(account: UUID, hold: UUID | None) -> list[Section]:
     rows = [
         [link(one, words=one.title), tag(one.state, STATE_KINDS.get(one.state, "wait")), one.provider] for one in jobs
     ]
-    return [Section("The job that stands on it", ("Job", "State", "Provider"), rows)] if rows else []
+    return [Section("The job that stands on it", ("Job", "State", "Provider"), rows, of=Generation)] if rows else []
 
 
 AccountAdmin.from_above.append(jobs_of_account)

@@ -94,6 +94,20 @@ def test_the_first_page_and_an_act_show_hostile_words_as_data(staff: Colleague, 
         assert "<script>alert" not in text
 
 
+def test_staff_see_only_what_they_may_look_at(full: Purse) -> None:
+    nobody = said(Colleague("nora").get("/admin/"))
+    assert "Credits outstanding" not in nobody
+    assert "Open alerts" not in nobody
+    assert "alert(1)" not in nobody
+    theo = Colleague("theo", "view_account", "view_lot")
+    page = said(theo.get(f"/admin/billing/account/{full.id}/change/"))
+    assert "Lots with credits" in page
+    for title in ("Newest lines of the statement", "Audit trail", "Waiting for a second person", "Newest jobs"):
+        assert title not in page
+    assert "Credits outstanding" in said(theo.get("/admin/"))
+    assert "Waiting for a second person" not in said(theo.get("/admin/"))
+
+
 def test_accounts_are_found_by_person_and_id(staff: Colleague, full: Purse, new_purse: Any) -> None:
     other = new_purse(name="somebody else")
     found = {

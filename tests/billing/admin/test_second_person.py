@@ -136,6 +136,18 @@ def test_who_may_not_decide_is_refused(waiting: Approval, purse: Purse) -> None:
     assert purse.lines == []
 
 
+def test_nothing_is_done_in_the_name_of_who_has_left(
+    waiting: Approval, staff: Colleague, second: Colleague, purse: Purse
+) -> None:
+    staff.user.is_active = False
+    staff.user.save()
+    answer = second.does(waiting, "approve")
+    assert answer.status_code == 409
+    assert "does not work here any more" in said(answer)
+    assert purse.lines == []
+    assert second.does(waiting, "decline").status_code == 302
+
+
 def test_what_was_declined_is_never_done(waiting: Approval, second: Colleague, purse: Purse) -> None:
     assert second.does(waiting, "decline", note="No.").status_code == 302
     third = Colleague("theo", "*")
