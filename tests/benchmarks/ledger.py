@@ -39,10 +39,10 @@ from uuid import UUID
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+import psycopg  # noqa: E402
+from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: E402
 
-from config.embedded import Server, binaries
+from config.embedded import Server, binaries  # noqa: E402
 
 SMALL, LARGE = 10_000, 1_000_000
 HOLD, PRICE = 1_000_000, 600_000
@@ -133,52 +133,24 @@ def _pairs(place: Place, size: int, account: int | None) -> int:
     """One batch of holds and one of their captures are committed; returns how many pairs."""
     from billing import ledger, steps
 
-    if account is not None:
-        numbers = [account]
-    else:
-        numbers = random.sample(range(1, place.accounts + 1), size)
+    numbers = [account] if account is not None else random.sample(range(1, place.accounts + 1), size)
+    terms = {"amount": HOLD, "reference": "bench", "owner": "bench", "expires_in_seconds": 3600}
     if size == 1:
         (number,) = numbers
-        id = account_id(number)
-        line = ledger.place_hold(
-            id, actor="bench", user=number, amount=HOLD, reference="bench", owner="bench", expires_in_seconds=3600
-        )
-        ledger.capture(id, actor="bench", user=number, hold=line.hold, amount=PRICE)
+        line = ledger.place_hold(account_id(number), actor="bench", user=number, **terms)
+        ledger.capture(account_id(number), actor="bench", user=number, hold=line.hold, amount=PRICE)
         return 1
-    held = ledger.post(
-        [
-            ledger.Group(
-                account_id(number),
-                [
-                    steps.PlaceHold(
-                        actor="bench",
-                        user=number,
-                        amount=HOLD,
-                        reference="bench",
-                        owner="bench",
-                        expires_in_seconds=3600,
-                    )
-                ],
-            )
-            for number in numbers
-        ]
-    )
-    captured = ledger.post(
-        [
-            ledger.Group(
-                outcome.group.account,
-                [
-                    steps.Capture(
-                        actor="bench", user=outcome.group.steps[0].user, hold=outcome.unwrap().line.hold, amount=PRICE
-                    )
-                ],
-            )
-            for outcome in held
-        ]
-    )
-    for outcome in captured:
-        outcome.unwrap()
-    return len(captured)
+    holds = [
+        ledger.Group(account_id(number), [steps.PlaceHold(actor="bench", user=number, **terms)]) for number in numbers
+    ]
+    captures = [
+        ledger.Group(
+            outcome.group.account,
+            [steps.Capture(actor="bench", user=outcome.line.user, hold=outcome.unwrap().line.hold, amount=PRICE)],
+        )
+        for outcome in ledger.post(holds)
+    ]
+    return len([outcome.unwrap() for outcome in ledger.post(captures)])
 
 
 def _work(place: Place, size: int, account: int | None, seconds: float, gate: Any, answers: Any) -> None:
@@ -331,7 +303,7 @@ SELECT account_id AS account, id, sequence, kind, amount, balance_delta, held_de
 
 
 def check(place: Place, sample: int = 50) -> None:
-    """Sums agree on every account, the triggers are on, and on a sample (the hot account in it) every digest verifies."""
+    """Sums agree on every account, the triggers are on, and on a sample (the hot account too) every digest verifies."""
     from psycopg.rows import namedtuple_row
 
     from billing import chain
