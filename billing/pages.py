@@ -27,7 +27,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from . import audit, clock, credits, ledger, people, statement, tokens
 from .errors import BillingError
-from .models import Account, Entry, Hold, Lot, Notice, SpendLimit, Token
+from .models import Account, Entry, Hold, Lot, Membership, Notice, SpendLimit, Token
 
 Page = TypeVar("Page", bound=Callable[..., Any])
 
@@ -137,6 +137,38 @@ def purse_of(account: UUID) -> dict[str, str]:
 def purse(request: HttpRequest) -> HttpResponse:
     """The purse as it is now."""
     return render(request, "billing/_purse.html", {"purse": purse_of(people.account_of(request))})
+
+
+# Whose account
+
+
+def accounts_of(request: Any) -> list[dict[str, Any]]:
+    """The accounts that the person may speak for, where there is a choice: the person's own first."""
+    current = people.account_of(request)
+    rows = list(Membership.objects.filter(user=request.user).select_related("account").order_by("-is_own", "id"))
+    if len(rows) < 2:
+        return []
+    return [
+        {
+            "id": row.account_id,
+            "name": "My own account" if row.is_own else str(row.account),
+            "is_current": row.account_id == current,
+        }
+        for row in rows
+    ]
+
+
+@for_people
+@require_POST
+def choose_account(request: Any) -> HttpResponse:
+    """From now on the session speaks for the account that was chosen."""
+    try:
+        is_chosen = people.choose_account(request, UUID(request.POST.get("account", "")))
+    except ValueError as error:
+        raise Http404 from error
+    if not is_chosen:
+        raise Http404
+    return redirect("account_credits")
 
 
 # Credits

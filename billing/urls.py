@@ -29,6 +29,7 @@ PAGES: list[URLPattern] = [
     path("account/settings/credits", pages.settings_credits, name="settings_credits"),
     path("account/settings/tokens", pages.settings_tokens, name="settings_tokens"),
     path("account/settings/tokens/<uuid:id>/revoke", pages.revoke_token, name="revoke_token"),
+    path("account/choose", pages.choose_account, name="choose_account"),
     path("account/notices/<uuid:id>/seen", pages.notice_seen, name="notice_seen"),
 ]
 

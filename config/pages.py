@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
 from billing import clock, credits, people
-from billing.pages import notices_of, purse_of
+from billing.pages import accounts_of, notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
@@ -55,6 +55,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if getattr(request, "user", None) is not None and request.user.is_authenticated:
         of_person = {
             "purse": SimpleLazyObject(lambda: purse_of(people.account_of(request))),
+            "accounts": SimpleLazyObject(lambda: accounts_of(request)),
             "notices": SimpleLazyObject(lambda: notices_of(people.account_of(request))),
         }
     return of_person | {

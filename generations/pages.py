@@ -154,7 +154,7 @@ def _key(request: Any, form: OperationForm) -> ledger.Key:
         scope="POST /generate",
         key=form.cleaned_data["key"],
         fingerprint=idempotency.fingerprint(asked),
-        status=302,
+        status=202,
         made=new_id(),
     )
 

@@ -1,0 +1,3 @@
+from tests.people import member, owner, stranger
+
+__all__ = ["member", "owner", "stranger"]
