@@ -60,6 +60,16 @@ def _one_worker_at_a_time() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _patient_cursor() -> Iterator[Any]:
+    """A cursor on no test's database: making and dropping one may take longer than a request may."""
+    from django.db import connection
+
+    with connection._nodb_cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        yield cursor
+
+
 def _make_template() -> None:
     """The template database stands: every migration, and the clock with an offset. Made once, by the first worker."""
     from django.db import connection
@@ -70,7 +80,7 @@ def _make_template() -> None:
     with _one_worker_at_a_time():
         if made.exists():
             return
-        with connection._nodb_cursor() as cursor:
+        with _patient_cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}")
             cursor.execute(f"CREATE DATABASE {TEMPLATE}")
         name = connection.settings_dict["NAME"]
@@ -103,7 +113,7 @@ def django_db_setup(django_db_modify_db_settings: None, django_db_blocker: Any) 
     with django_db_blocker.unblock():
         original = connection.settings_dict["NAME"]
         name = connection.creation._get_test_db_name()
-        with _one_worker_at_a_time(), connection._nodb_cursor() as cursor:
+        with _one_worker_at_a_time(), _patient_cursor() as cursor:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
         connection.close()
@@ -112,7 +122,7 @@ def django_db_setup(django_db_modify_db_settings: None, django_db_blocker: Any) 
     with django_db_blocker.unblock():
         connection.close()
         connection.settings_dict["NAME"] = original
-        with connection._nodb_cursor() as cursor:
+        with _patient_cursor() as cursor:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 

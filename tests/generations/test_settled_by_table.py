@@ -92,3 +92,34 @@ def test_what_the_provider_says_decides(trip: Trip, row: Row) -> None:
     assert verdict.verdict_rule is not None
     assert verdict.verdict_evidence is not None
     assert verdict.verdict_at is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "state", "reads"),
+    [
+        ("cancelled", None, "cancelled", "It was cancelled before it was finished."),
+        ("incomplete", "content_filter", "failed", "Stopped by the provider’s content filter."),
+        ("failed", None, "failed", "The provider could not finish it."),
+    ],
+)
+def test_other_terminal_words_give_the_credits_back(
+    trip: Trip, status: str, code: str | None, state: str, reads: str
+) -> None:
+    job = trip.running()
+    job.tell(status, **({"code": code} if code else {}))
+    job.ended()
+    assert job.stands == (state, "released", "refunded")
+    assert trip.lines == [HELD, RELEASED]
+    assert (job.row.error_code, job.row.error_message) == (code or status, reads)
+    assert job.spoken.credits == BACK
+
+
+def test_a_provider_s_words_are_kept_as_they_are_and_cut_to_size(trip: Trip) -> None:
+    job = trip.running()
+    job.tell("failed", code="<b>", message="<script>alert(1)</script>" + "x" * 5000)
+    job.ended()
+    row = job.row
+    assert row.error_code == "<b>"
+    assert row.error_message is not None
+    assert "<script>" in row.error_message, "it is escaped where it is shown, not where it is kept"
+    assert len(row.error_message) <= 1000

@@ -406,7 +406,7 @@ def test_what_prefer_asks_for(header: str, seconds: int) -> None:
 def test_the_answer_waits_as_long_as_is_preferred(owner: Person) -> None:
     began = time.monotonic()
     answer = owner.calls().post(GENERATE, VIDEO, prefer="wait=1")
-    assert 1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 15
     assert (answer.status, answer["state"]) == (202, "queued")
     assert answer.headers["Preference-Applied"] == "wait=1"
     assert "Preference-Applied" not in owner.calls().post(GENERATE, VIDEO).headers
@@ -450,13 +450,13 @@ def test_the_wait_ends_with_the_job_and_holds_no_transaction(transactional_db: N
 
 
 def test_how_many_queries_a_start_costs(owner: Person) -> None:
+    """Token, clock and price; lock, context, lots and the ledger's one write; job, audit, task. Beside the counting of
+    requests, which is the cache's."""
     caller = owner.calls()
     caller.post(GENERATE, VIDEO)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         assert caller.post(GENERATE, VIDEO).status == 202
-    told = [
-        query["sql"].split(None, 3)[:3] for query in queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))
-    ]
-    assert len(told) <= 14, told
+    told = [str(query["sql"]) for query in queries]
+    assert (
+        len([sql for sql in told if "config_cached" not in sql and not sql.startswith(("SAVEPOINT", "RELEASE"))]) == 10
+    )
