@@ -13,6 +13,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
@@ -23,7 +24,7 @@ import structlog
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django_q.tasks import async_task
 
@@ -113,7 +114,7 @@ def once_more(verb: Verb) -> Verb:
             state = getattr(error.__cause__, "sqlstate", None) or "08000"
             if connection.in_atomic_block or not state.startswith(GIVEN_UP):
                 raise
-            log.warning("tried_again", verb=verb.__name__, sqlstate=state)
+            log.warning("tried_again", verb=getattr(verb, "__name__", "?"), sqlstate=state)
             connection.close_if_unusable_or_obsolete()
             return verb(*args, **named)
 
@@ -383,7 +384,8 @@ def _resolve_doubt(job: Generation) -> None:
 def poll(jobs: Iterable[Generation]) -> None:
     """Each of the claimed jobs' providers is asked, several at once; what they say is written down and settled."""
     jobs = list(jobs)
-    settle([job.id for job, answer in zip(jobs, _ask_all(jobs), strict=True) if _hear(job, answer)])
+    answers = {job.id: answer for job, answer in zip(jobs, _ask_all(jobs), strict=True)}
+    settle(_those(jobs, lambda job: _hear(job, answers[job.id])))
 
 
 def claim_due(limit: int = 200, only: UUID | None = None) -> list[Generation]:
@@ -590,7 +592,7 @@ def settle(job_ids: Iterable[UUID], by: str = "provider") -> None:
     with transaction.atomic(durable=not connection.in_atomic_block):
         jobs = _lock_jobs(Generation.objects.filter(id__in=ids, credits_charged=None, verdict_at__isnull=False))
         now = clock.now()
-        plans = [plan for job in jobs if (plan := _plan(job)) is not None]
+        plans = [plan for job in jobs if (plan := _plan_or_ask(job, now)) is not None]
         of_group = {id(plan.group): plan for plan in plans}
 
         def record(done: list[ledger.Outcome]) -> None:
@@ -612,6 +614,17 @@ class _Plan:
     loss: int = 0
     error_code: str | None = None
     error_message: str | None = None
+
+
+def _plan_or_ask(job: Generation, now: datetime) -> _Plan | None:
+    """Its plan; None, and staff are asked, where none can be made of its rows: that stops no other job."""
+    try:
+        return _plan(job)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        log.exception("settlement_without_plan", job=str(job.id))
+        _ask_staff(job, f"It cannot be priced: {type(error).__name__} {error}")
+        _change(job, next_poll_at=now + timedelta(seconds=LEASE_SECONDS))
+        return None
 
 
 def _plan(job: Generation) -> _Plan | None:
@@ -817,14 +830,11 @@ def expire(job_id: UUID) -> None:
     if job is None:
         return
     if job.verdict_at is not None:
-        if _is_ready(job):
-            settle([job.id])
+        settle(_those([job], _is_ready))
     elif job.state == State.RUNNING:
-        for claimed in _claim_now(job):
-            if _hear(claimed, _ask(claimed)):
-                settle([job.id])
+        poll(_claim_now(job))
     elif job.state == State.SUBMITTING:
-        _resolve_doubt(job)
+        _those([job], _resolve_doubt)
     _expire_if_due(job_id)
 
 
@@ -1039,8 +1049,7 @@ def resolve_doubts(limit: int = 100) -> None:
         )
         for job in jobs:
             _change(job, claim=job.claim + 1, next_poll_at=clock.now() + timedelta(seconds=LEASE_SECONDS))
-    for job in jobs:
-        _resolve_doubt(job)
+    _those(jobs, _resolve_doubt)
 
 
 def due_settlements(limit: int = 500) -> list[UUID]:
@@ -1063,20 +1072,23 @@ def due_expiries(limit: int = 100) -> list[UUID]:
 def settle_due() -> None:
     """What has a verdict is settled, its output fetched first where that is missing."""
     due = Generation.objects.filter(id__in=due_settlements()).select_related("verdict_rule")
-    settle([job.id for job in due if _is_ready(job)])
-    for job in Generation.objects.filter(
-        state=State.AWAITING_SETTLEMENT,
+    settle(_those(due, _is_ready))
+
+
+def settle_expired() -> None:
+    """After the hold's end: a success's output is fetched, to be paid for late; a failure is settled."""
+    waiting = Generation.objects.filter(state=State.AWAITING_SETTLEMENT)
+    failed = waiting.filter(verdict_rule__outcome=settlement.RELEASE)
+    settle(list(failed.values_list("id", flat=True)[:200]))
+    succeeded = waiting.filter(
         verdict_at__isnull=False,
         delivered__isnull=True,
         verdict_rule__outcome=settlement.CAPTURE,
         next_poll_at__lte=clock.Now(),
-    )[:50]:
+    )[:50]
+    for job in succeeded:
         _postpone(job, timedelta(seconds=LEASE_SECONDS))
-        fetch_output(job)
-    failed_late = Generation.objects.filter(
-        state=State.AWAITING_SETTLEMENT, verdict_rule__outcome=settlement.RELEASE
-    ).values_list("id", flat=True)
-    settle(list(failed_late[:200]))
+        _those([job], fetch_output)
 
 
 def _due(rows: QuerySet[Generation], limit: int) -> list[UUID]:
@@ -1084,6 +1096,24 @@ def _due(rows: QuerySet[Generation], limit: int) -> list[UUID]:
 
 
 # Parts
+
+
+def _those(jobs: Iterable[Generation], verb: Callable[[Generation], object]) -> list[UUID]:
+    """The ids of the jobs to which the verb said yes.
+
+    One that broke stops no other: it is in the log, and is looked at again after LEASE_SECONDS.
+    """
+    found = []
+    for job in jobs:
+        try:
+            if once_more(verb)(job):
+                found.append(job.id)
+        except Exception:
+            log.exception("job_set_aside", job=str(job.id), state=job.state)
+            connection.close_if_unusable_or_obsolete()
+            with suppress(DatabaseError):
+                _postpone(job, timedelta(seconds=LEASE_SECONDS))
+    return found
 
 
 def _lock_job(job_id: UUID, *, wait: bool = False, **of: Any) -> Generation | None:

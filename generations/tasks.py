@@ -64,6 +64,7 @@ def sweep_once() -> bool:
     for job_id in _guard(lifecycle.due_expiries) or []:
         _guard(lifecycle.expire, job_id)
     for chore in (
+        lifecycle.settle_expired,
         lifecycle.settle_late,
         lifecycle.release_outputs_after_debt,
         lifecycle.look_back,

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import tempfile
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -38,6 +39,9 @@ INSERT INTO holdfast_clock VALUES ('0');
 CREATE OR REPLACE FUNCTION holdfast_now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
   AS 'SELECT clock_timestamp() + (SELECT "offset" FROM holdfast_clock)';
 """
+
+# So long a worker waits for its provider (PROVIDER_TIMEOUT_SECONDS), less a little; then it has left the gate.
+GATE_SECONDS = 9.0
 
 # Where the job's row, or its account's, is locked by us while the worker comes from the gate to that lock.
 JOB = "SELECT 1 FROM generations_generation WHERE id = %(job)s FOR NO KEY UPDATE"
@@ -72,6 +76,10 @@ WORDS = {"worker": "config.queue", "web": "gunicorn", "database": "bin/postgres"
 SUCCESS, FAILURE = "A lighthouse at dawn", "A lighthouse at dawn [moderation_blocked]"
 
 
+class Missed(AssertionError):
+    """The machine was too slow: a worker had left its gate before everybody was there."""
+
+
 @dataclass(frozen=True)
 class Person:
     account: uuid.UUID
@@ -88,6 +96,7 @@ class Waiting:
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     job: str = ""
     gate: str = ""
+    gate_at: float = 0.0
     locked: psycopg.Connection[Any] | None = None
     asked: Future[tuple[int, Any]] | None = None
     # Whether the gate or the lock opens while the victim is still away, or only when it is back.
@@ -180,13 +189,20 @@ class Wharf:
 
         At most three that need a worker: the worker has four processes, and one sweeps.
         """
-        all_waiting = [Waiting(*one) for one in wanted]
-        list(self.threads.map(self._to_gate, all_waiting))
-        list(self.threads.map(self._to_lock, all_waiting))
-        for waiting in all_waiting:
-            if waiting.gate and not waiting.locked:
-                assert self._is_at_gate(waiting), f"{waiting.point.name}: it has left its gate"
-        return all_waiting
+        for _ in range(3):
+            all_waiting = [Waiting(*one) for one in wanted]
+            list(self.threads.map(self._to_gate, all_waiting))
+            try:
+                list(self.threads.map(self._to_lock, all_waiting))
+                if all(waiting.locked or self._is_at_gate(waiting) for waiting in all_waiting):
+                    return all_waiting
+            except Missed:
+                pass
+            for waiting in all_waiting:
+                self.let_go(waiting)
+            for waiting in all_waiting:
+                self.check(waiting)
+        raise Missed("three times")
 
     def _to_gate(self, waiting: Waiting) -> None:
         counted = self.ask(
@@ -205,11 +221,14 @@ class Wharf:
         finally:
             self.stand_in.post("release", id=everybody)
         until(lambda: self._is_at_gate(waiting), PATIENCE_SECONDS, f"{waiting.point.name}: at its gate")
+        waiting.gate_at = time.monotonic()
         status, said = self.http(waiting.person, "GET", f"/api/status/{waiting.job}")
         assert (status, said["output"], said["credits"]["outcome"]) == (200, [], None), (status, said)
 
     def _is_at_gate(self, waiting: Waiting) -> bool:
         here = {"point": waiting.point.gate, "reference": waiting.job}
+        if waiting.gate_at and time.monotonic() - waiting.gate_at > GATE_SECONDS:
+            return False
         return here in self.stand_in.get("gates")["waiting"]
 
     def _to_lock(self, waiting: Waiting) -> None:
@@ -221,7 +240,10 @@ class Wharf:
             self.stand_in.post("release", id=waiting.gate)
         else:
             waiting.asked = self.threads.submit(self.generate, waiting)
-        until(lambda: self.waiting_for(waiting), PATIENCE_SECONDS, f"{waiting.point.name}: at the lock")
+        try:
+            until(lambda: self.waiting_for(waiting), GATE_SECONDS, f"{waiting.point.name}: at the lock")
+        except AssertionError as error:
+            raise Missed(str(error)) from None
 
     def waiting_for(self, waiting: Waiting) -> list[int]:
         """The server's processes that wait for the row which we hold for this job."""

@@ -1,4 +1,4 @@
-"""A worker is killed with -9 while it submits: whether the job is submitted again depends on what its provider can do."""
+"""A worker is killed with -9 while it submits: whether the job is submitted again is decided by what can be asked."""
 
 from __future__ import annotations
 
