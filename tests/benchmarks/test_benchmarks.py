@@ -31,3 +31,12 @@ def test_the_ledger_is_measured_on_both_sides_and_both_write_rows_that_agree() -
     medians = run("ledger.py", "--rounds", "1", "--seconds", "2")
     assert {group: set(values) for group, values in medians.items()} == SHAPE
     assert all(value > 0 for values in medians.values() for value in values.values())
+
+
+@pytest.mark.slow
+def test_a_generation_is_measured_beside_an_empty_view() -> None:
+    medians = run("api.py", "--rounds", "1", "--requests", "30")
+    assert {name: set(values) for name, values in medians.items()} == {
+        "empty": {"p50", "p99"},
+        "generate": {"p50", "p99"},
+    }
