@@ -316,6 +316,7 @@ class WithActs:
             "title": act.title,
             "act": act,
             "row": row,
+            "original": row,
             "back": act.back(row),
             "form": form,
             "written": _written(form) if is_checked else [],
