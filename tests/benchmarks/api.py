@@ -66,7 +66,7 @@ def _prepare(environment: dict[str, str], people: int, answer: Path) -> None:
     from config.preparation import prepare_database
 
     prepare_database()
-    call_command("install_catalogue", verbosity=0)
+    call_command("install_catalogue", stdout=sys.stderr)
     texts = []
     for number in range(people):
         person = make_person(f"bench{number}@example.com", password=None)
