@@ -30,8 +30,9 @@ def rehearsal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand
     running = StandIn(state, "--seconds", "0", "--timeout-accept-seconds", "2")
     for seconds in (2, SHORT["seconds"]):
         film = SHORT | {"reference": f"film-{seconds}", "prompt": "A film", "seconds": seconds}
-        job = httpx.post(f"{running.url}/v1/videos", json=film, headers=StandIn.headers).raise_for_status().json()["id"]
-        httpx.get(f"{running.url}/v1/videos/{job}/content", headers=StandIn.headers, timeout=60).raise_for_status()
+        keyed = StandIn.headers | {"Idempotency-Key": str(film["reference"])}
+        job = httpx.post(f"{running.url}/v1/videos", json=film, headers=keyed).raise_for_status().json()["id"]
+        httpx.get(f"{running.url}/v1/videos/{job}/content", headers=keyed, timeout=60).raise_for_status()
     yield running
     running.kill()
 
