@@ -127,7 +127,7 @@ def sequence(text: str) -> int:
 def purse_of(account: UUID) -> dict[str, str]:
     """What the header shows: the credits that can be spent, and those held."""
     values, _, _ = statement.values_now(account)
-    state = "empty" if values.available <= 0 else "low" if values.available < LOW else ""
+    state = "none" if values.available <= 0 else "low" if values.available < LOW else ""
     held = credits.display(values.held) if values.held else ""
     return {"available": credits.display(values.available), "held": held, "state": state}
 

@@ -277,7 +277,7 @@ _SENTENCES = {
     "draw": "{amount} credits were charged for one part of it.",
     "capture": "{amount} credits were charged, and the other {rest} that were held are yours again.",
     "late_capture": "{amount} credits were charged after the hold had ended, from what was available then.",
-    "release": "Nothing was charged for this part: the {amount} credits that were held are yours again.",
+    "release": "The {amount} credits that were held are yours again; nothing was charged for them.",
     "hold_expired": "The hold reached its end: its {amount} credits are yours again.",
     "charge": "{amount} credits were charged at once.",
     "refund": "{amount} credits came back to the lots they were taken from.",

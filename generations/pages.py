@@ -405,6 +405,7 @@ def _one(job: Generation) -> dict[str, Any]:
         "icon": ICONS.get(job.state, "film"),
         "is_live": _is_live(job),
         "live_url": f"/generations/{job.id}/live?seen={_seen(job)}",
+        "fresh_url": f"/generations/{job.id}/live",
         "live_seconds": 1 if _is_live(job) else 15 if not job.is_ended else 0,
         "state_title": said.title,
         "state_words": said.words,
@@ -441,11 +442,21 @@ def _output_of(job: Generation) -> dict[str, Any]:
     return {
         "video_url": url if output.content_type.startswith("video/") else "",
         "image_url": url if output.content_type.startswith("image/") else "",
-        "download_url": f"{url}?download=1",
+        "download_url": f"/generations/{job.id}/download",
         "file_kind": ALLOWED[output.content_type].upper(),
         "size_words": " · ".join([*size, _say_bytes(output.bytes)]),
         "kept_until": output.released_at + timedelta(days=settings.OUTPUT_KEEP_DAYS),
     }
+
+
+@for_people
+@require_safe
+def download(request: Any, id: UUID) -> HttpResponse:
+    """A fresh link to the output, as a file: the page may have been open for longer than a link lasts."""
+    output = _found(request, id).outputs.filter(released_at__isnull=False, deleted_at=None).order_by("position").first()
+    if output is None:
+        raise Http404
+    return redirect(f"{output_url(output)}?download=1")
 
 
 def _say_bytes(count: int) -> str:
@@ -475,8 +486,12 @@ def cancel(request: Any, id: UUID) -> HttpResponse:
     except lifecycle.JobNotFound as error:
         raise Http404 from error
     except lifecycle.CannotCancel as refusal:
-        messages.warning(request, f"{refusal.message} {refusal.action}")
+        is_between = Generation.objects.filter(id=id, state=State.SUBMITTING).exists()
+        messages.warning(request, HANDED_OVER if is_between else f"{refusal.message} {refusal.action}")
     return redirect("generation", id=id)
+
+
+HANDED_OVER = "It is being handed to its provider just now. Try again in a moment."
 
 
 # A line of the statement, with the work behind it

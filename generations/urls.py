@@ -11,6 +11,7 @@ pages: list[URLPattern | URLResolver] = [
     path("generations/<uuid:id>", page.generation, name="generation"),
     path("generations/<uuid:id>/live", page.generation_live, name="generation_live"),
     path("generations/<uuid:id>/cancel", page.cancel, name="generation_cancel"),
+    path("generations/<uuid:id>/download", page.download, name="generation_download"),
     path("outputs/<str:signed>", page.output, name="output"),
     path("account/credits/statement/<uuid:id>", page.entry, name="entry"),
 ]

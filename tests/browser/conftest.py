@@ -17,6 +17,15 @@ from tests.instance import Instance
 
 DEMO, EMPTY, CAREFUL = "demo@holdfast.example", "empty@holdfast.example", "careful@people.test"
 PASSWORD = "holdfast-demo"
+FORGETFUL, GUARDED = "forgetful@people.test", "guarded@people.test"
+# In one process: each takes seconds to start.
+PEOPLE = f"""
+from billing import credits, ledger, people
+for email in {[CAREFUL, FORGETFUL, GUARDED]!r}:
+    made = people.make_person(email, password={PASSWORD!r})
+    amount = credits.parse("20")
+    ledger.grant(people.open_account(made).id, amount=amount, source="gift", reason="For the browser's tests")
+"""
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 # htmx says so when a page is left while it still asks something.
@@ -25,14 +34,13 @@ LEAVING = re.compile(r"htmx:(sendAbort|afterRequest)")
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
-    """Everything running, with the demo people and one more, who has 20 credits."""
+    """Everything running, with the demo people and three more, who have 20 credits each."""
     with tempfile.TemporaryDirectory(prefix="holdfast-browser-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         running = Instance(Path(name) / "data")
         try:
             running.start().ready()
-            running.command("create_person", CAREFUL, "--password", PASSWORD)
-            running.command("grant_credits", CAREFUL, "20", "--reason", "For the browser's tests")
+            running.command("shell", "-c", PEOPLE)
             yield running
         finally:
             running.stop()

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from tests.instance import Instance
 
-from .conftest import CAREFUL, DEMO, PASSWORD, Visit, sign_in
+from .conftest import CAREFUL, DEMO, FORGETFUL, GUARDED, PASSWORD, Visit, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -55,19 +55,18 @@ def test_joining_needs_the_letter(visit: Visit) -> None:
     expect(page.get_by_text("Nothing made yet")).to_be_visible()
 
 
-def test_a_forgotten_password_is_replaced_by_letter(visit: Visit, instance: Instance) -> None:
-    instance.command("create_person", "forgetful@people.test", "--password", PASSWORD)
+def test_a_forgotten_password_is_replaced_by_letter(visit: Visit) -> None:
     page = visit("/accounts/login/")
     page.get_by_role("link", name=re.compile("orgot")).click()
-    page.get_by_label("Email").fill("forgetful@people.test")
+    page.get_by_label("Email").fill(FORGETFUL)
     page.get_by_role("main").get_by_role("button").first.click()
     page.wait_for_load_state()
-    page.goto(link_in(letter_to(page, "forgetful@people.test")))
+    page.goto(link_in(letter_to(page, FORGETFUL)))
     page.get_by_label("New Password", exact=True).fill("another long phrase")
     page.get_by_label("New Password (again)").fill("another long phrase")
     page.get_by_role("main").get_by_role("button").first.click()
     page.wait_for_load_state()
-    sign_in(page, "forgetful@people.test", "another long phrase")
+    sign_in(page, FORGETFUL, "another long phrase")
 
 
 def test_a_page_asks_to_sign_in_and_comes_back(visit: Visit) -> None:
@@ -171,9 +170,8 @@ def code_of(secret: str) -> str:
     return f"{(int.from_bytes(digest[at : at + 4]) & 0x7FFFFFFF) % 1_000_000:06d}"
 
 
-def test_a_second_step_is_asked_for_once_it_is_set_up(visit: Visit, instance: Instance) -> None:
-    instance.command("create_person", "guarded@people.test", "--password", PASSWORD)
-    page = visit("/", "guarded@people.test")
+def test_a_second_step_is_asked_for_once_it_is_set_up(visit: Visit) -> None:
+    page = visit("/", GUARDED)
     page.goto("/accounts/2fa/totp/activate/")
     page.get_by_label("Password", exact=True).fill(PASSWORD)  # what protects the account asks once more
     page.get_by_role("main").get_by_role("button").first.click()
@@ -185,7 +183,7 @@ def test_a_second_step_is_asked_for_once_it_is_set_up(visit: Visit, instance: In
     spare = page.locator(".secret li").first.inner_text().strip()
 
     page = visit("/accounts/login/")
-    page.get_by_label("Email").fill("guarded@people.test")
+    page.get_by_label("Email").fill(GUARDED)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     expect(page.locator("#purse")).to_have_count(0)

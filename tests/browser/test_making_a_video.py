@@ -131,7 +131,8 @@ def test_a_running_video_can_be_stopped(visit: Visit) -> None:
     before = available(page)
     ask_for(page, "A slow boat [slow 10m]", "Rehearsal", seconds=8)
     start(page)
-    page.get_by_role("button", name="Stop it").click(timeout=60_000)
+    state(page).to_have_text("Running", timeout=60_000)
+    page.get_by_role("button", name="Stop it").click()
     state(page).to_have_text("Cancelled", timeout=60_000)
     expect(page.locator(".film")).to_contain_text("Your 4.00 credits are back.")
     assert available(page) == before

@@ -351,3 +351,13 @@ def test_a_prompt_is_never_taken_for_html(trip: Trip, owner: Client) -> None:
     job = trip.start("<script>alert(1)</script>")
     for path in ("/generations", f"/generations/{job.id}", f"/generate?again={job.id}", "/account/credits"):
         assert "<script>alert" not in owner.get(path).content.decode()
+
+
+def test_a_download_gets_a_fresh_link(trip: Trip, output: Output, owner: Client, stranger: Client) -> None:
+    path = f"/generations/{output.generation_id}/download"
+    response = owner.get(path, follow=True)
+    assert body(response) == b"0123456789"
+    assert response.headers["Content-Disposition"].startswith("attachment; ")
+    assert stranger.get(path).status_code == 404
+    Output.objects.filter(id=output.id).update(released_at=None)
+    assert owner.get(path).status_code == 404

@@ -78,7 +78,7 @@ def test_a_frozen_account_and_a_debt_are_said_first(owner: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("amount", "state"), [("0", "empty"), ("0.01", "low"), ("4.999999", "low"), ("5", ""), ("100", "")]
+    ("amount", "state"), [("0", "none"), ("0.01", "low"), ("4.999999", "low"), ("5", ""), ("100", "")]
 )
 def test_the_purse_says_when_credits_run_low(db: None, amount: str, state: str) -> None:
     person = Person("pia@people.test")
