@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from billing import tasks as billing_tasks
+import billing.tasks
 from generations import tasks
 from generations.providers.local import renderer_command
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         renderer = subprocess.Popen(renderer_command(settings.LOCAL_DIR), stdout=sys.stderr)
         try:
             tasks.sweep(options["seconds"])
-            billing_tasks.sweep()
+            billing.tasks.sweep()
         finally:
             renderer.terminate()
             renderer.wait(10)
