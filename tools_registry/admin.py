@@ -10,7 +10,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import OuterRef, Subquery
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
 from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
@@ -241,7 +241,8 @@ class ToolCostAdmin(WithActs, ReadOnly):
     def get_queryset(self, request: HttpRequest) -> Any:
         now = clock.now()
         latest = ToolCost.objects.filter(tool=OuterRef("tool"), valid_from__lte=now).order_by("-valid_from")
-        return super().get_queryset(request).annotate(in_force=Subquery(latest.values("id")[:1]))
+        to_come = ExpressionWrapper(Q(valid_from__gt=now), output_field=BooleanField())
+        return super().get_queryset(request).annotate(in_force=Subquery(latest.values("id")[:1]), is_to_come=to_come)
 
     @display(description="Id")
     def id_shown(self, row: Any) -> Any:
@@ -251,7 +252,7 @@ class ToolCostAdmin(WithActs, ReadOnly):
     def state_shown(self, row: Any) -> Any:
         if row.in_force == row.id:
             return tag("in force", "ok")
-        return tag("to come", "wait") if row.valid_from > clock.now() else tag("before")
+        return tag("to come", "wait") if row.is_to_come else tag("before")
 
     @display(description="Counts from")
     def from_shown(self, row: Any) -> Any:

@@ -843,18 +843,9 @@ class ApprovalAdmin(WithActs, OfAccount):
     """What waits for a second person, and what one decided."""
 
     acts = (acts.Approve(), acts.Decline())
-    list_display = (
-        "act_shown",
-        "account_shown",
-        "amount_shown",
-        "reason_short",
-        "asked_by",
-        "at",
-        "state_shown",
-        "decided_by",
-    )
+    list_display = ("act_shown", "state_shown", "account_shown", "amount_shown", "reason_short", "asked_by", "at")
     list_filter = ("state",)
-    list_select_related = ("account", "asked_by", "decided_by")
+    list_select_related = ("account", "asked_by")
     fields = (
         "id_shown",
         "act_shown",

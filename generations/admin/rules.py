@@ -48,13 +48,13 @@ class RuleForm(ActForm):
     outcome = choice(
         "What the customer pays",
         [
-            ("capture", "Capture: what was delivered is charged"),
-            ("release", "Release: nothing is charged, the credits go back"),
             ("keep", "Keep: nothing is decided yet, the hold stays"),
+            ("release", "Release: nothing is charged, the credits go back"),
+            ("capture", "Capture: what was delivered is charged"),
         ],
     )
     provider_bills = choice(
-        "Whether the provider bills us", [("yes", "Yes"), ("no", "No"), ("unknown", "Nobody knows")]
+        "Whether the provider bills us", [("unknown", "Nobody knows"), ("yes", "Yes"), ("no", "No")]
     )
     sentence = words("What the customer reads", max_length=300, required=False)
     alerts_staff = tick("Alert staff when it is used")
