@@ -136,6 +136,21 @@ DO $$ DECLARE name text; is_filled boolean; BEGIN
   END LOOP;
 END $$;
 """
+# Deleting what a test wrote takes a hundredth of the time of truncating every table.
+DELETE_OTHER_ROWS = """
+DO $$ DECLARE name text; is_filled boolean; BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+      AND tablename NOT IN ('django_migrations', 'holdfast_clock') LOOP
+    EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', name) INTO is_filled;
+    IF is_filled AND to_regclass(format('first_rows.%I', name)) IS NULL THEN
+      EXECUTE format('DELETE FROM public.%I', name);
+    ELSIF is_filled THEN
+      EXECUTE format('DELETE FROM public.%I one WHERE one::text NOT IN (SELECT first::text FROM first_rows.%I first)',
+                     name, name);
+    END IF;
+  END LOOP;
+END $$;
+"""
 RESTORE_FIRST_ROWS = """
 DO $$ DECLARE name text; columns text; BEGIN
   FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'first_rows' LOOP
@@ -151,9 +166,9 @@ END $$;
 
 @pytest.fixture(autouse=True, scope="session")
 def _flush_as_a_replica() -> Iterator[None]:
-    """After a transactional test Django empties the tables, and the rows that migrations made are there again.
+    """After a transactional test the tables are empty but for the rows that migrations made.
 
-    Entries refuse TRUNCATE; a replica's session is not asked. One test holds the trigger itself, without this.
+    Entries refuse to be deleted; a replica's session is not asked. Tests of that law go without this.
     """
     from django.core.management.commands import flush
 
@@ -161,9 +176,7 @@ def _flush_as_a_replica() -> Iterator[None]:
 
     def sql_flush(style: Any, connection: Any, **options: Any) -> list[str]:
         assert connection.settings_dict["NAME"].startswith("test_")
-        emptied = original(style, connection, **options)
-        replica = "SET LOCAL session_replication_role = replica"
-        return [replica, "TRUNCATE config_cached", *emptied, RESTORE_FIRST_ROWS]
+        return ["SET LOCAL session_replication_role = replica", DELETE_OTHER_ROWS, RESTORE_FIRST_ROWS]
 
     flush.sql_flush = sql_flush
     yield
