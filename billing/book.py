@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -39,11 +41,16 @@ class Row:
     is_new: bool
 
     def snapshot(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, name) for name in self.__slots__])
+        return _values_of(self.__slots__)(self)
 
     def put_back(self, state: tuple[Any, ...]) -> None:
         for name, value in zip(self.__slots__, state, strict=True):
             setattr(self, name, value)
+
+
+@cache
+def _values_of(names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:
+    return attrgetter(*names)
 
 
 @dataclass(slots=True, eq=False)
