@@ -640,6 +640,8 @@ def test_news_is_told_once(purse: Purse) -> None:
 
 # (account, id) is unique because id is: the key exists so that other keys can point at it.
 IMPLIED = {f"{table}_account_id" for table in ("hold", "entry", "payment", "lot", "claw_back", "share")}
+# One trigger that speaks for four laws: entry_continues_…, entry_agrees_with_account, …_lots and …_holds.
+IMPLIED |= {"entry_agrees"}
 
 EVERY_LAW = """
 SELECT conname FROM pg_constraint
