@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, BinaryIO, TypeVar, cast
 from uuid import UUID
 
@@ -62,6 +62,9 @@ DOUBTS_MAX = 3
 # For how long nobody else asks about a job that one worker is asking about.
 LEASE_SECONDS = 60
 POLLS_AT_ONCE = 16
+# So many are asked within the lease even if none of them answers in time.
+POLLS_MAX = 96
+HEAR_SECONDS = 1.0
 LOOK_BACK_SECONDS = 30
 
 
@@ -354,41 +357,63 @@ def _record_refusal(job: Generation, attempt: Attempt, refused: Refused) -> None
         settle([job.id])
 
 
-def _resolve_doubt(job: Generation) -> None:
-    """A submission of which nobody knows the end: look it up, or submit again where that is safe, or wait."""
+def _resolve_doubts(jobs: Iterable[Generation]) -> None:
+    """Submissions of which nobody knows the end: looked up, or submitted again where that is safe, or waited for."""
+    jobs = list(jobs)
+    with ThreadPoolExecutor(max_workers=POLLS_AT_ONCE) as pool:
+        found = dict(zip((job.id for job in jobs), pool.map(_look_up, jobs), strict=True))
+    _those(jobs, partial(_resolve_doubt, found))
+
+
+def _look_up(job: Generation) -> Accepted | Answer | ProviderError | None:
+    """What the provider knows of our reference; None: nothing, or it need not, or cannot be asked. No database here."""
     try:
         provider = _provider(job)
-        if provider.has_idempotent_submit:
-            _put_back(job, None, None)
-            return
-        if not provider.has_lookup:
-            _postpone(job, timedelta(seconds=settings.POLL_SECONDS_MAX))
-            return
-        found = provider.look_up(_as_job(job))
+        is_asked = provider.has_lookup and not provider.has_idempotent_submit
+        return provider.look_up(_as_job(job)) if is_asked else None
     except ProviderError as error:
-        _postpone(job, _pause(job, error.retry_after_seconds))
-        return
-    if found is None:
-        # Surely not there: what is not at the provider may be submitted.
-        _put_back(job, None, None)
+        return error
+
+
+def _resolve_doubt(found_of: Mapping[UUID, Accepted | Answer | ProviderError | None], job: Generation) -> None:
+    found = found_of[job.id]
+    if isinstance(found, ProviderError):
+        _postpone(job, _pause(job, found.retry_after_seconds))
     elif isinstance(found, Accepted):
         attempt = job.attempts.order_by("-number").first()
         _record_acceptance(job, found, attempt if attempt and attempt.result != Attempt.Result.ACCEPTED else None)
-    else:
+    elif isinstance(found, Answer):
         _hear(job, found)
+    elif _provider(job).has_lookup or _provider(job).has_idempotent_submit:
+        # Surely not there, or found again by its key: it may be submitted.
+        _put_back(job, None, None)
+    else:
+        _postpone(job, timedelta(seconds=settings.POLL_SECONDS_MAX))
 
 
 # Poll
 
 
 def poll(jobs: Iterable[Generation]) -> None:
-    """Each of the claimed jobs' providers is asked, several at once; what they say is written down and settled."""
-    jobs = list(jobs)
-    answers = {job.id: answer for job, answer in zip(jobs, _ask_all(jobs), strict=True)}
-    settle(_those(jobs, lambda job: _hear(job, answers[job.id])))
+    """Each of the claimed jobs' providers is asked, several at once; what they say is written down and settled.
+
+    One that keeps us waiting holds up what the others said for HEAR_SECONDS at most.
+    """
+    with ThreadPoolExecutor(max_workers=POLLS_AT_ONCE) as pool:
+        asked = {pool.submit(_ask, job): job for job in jobs}
+        waiting = set(asked)
+        while waiting:
+            said, waiting = wait(waiting, timeout=HEAR_SECONDS)
+            answers = {job.id: one.result() for one, job in asked.items() if one in said}
+            heard = [job for job in asked.values() if job.id in answers]
+            settle(_those(heard, partial(_hear_of, answers)))
 
 
-def claim_due(limit: int = 200, only: UUID | None = None) -> list[Generation]:
+def _hear_of(answers: Mapping[UUID, Answer | ProviderError], job: Generation) -> bool:
+    return _hear(job, answers[job.id])
+
+
+def claim_due(limit: int = POLLS_MAX, only: UUID | None = None) -> list[Generation]:
     """Jobs at a provider that are due to be asked, claimed for this caller for LEASE_SECONDS."""
     with transaction.atomic():
         due = Generation.objects.filter(
@@ -834,7 +859,7 @@ def expire(job_id: UUID) -> None:
     elif job.state == State.RUNNING:
         poll(_claim_now(job))
     elif job.state == State.SUBMITTING:
-        _those([job], _resolve_doubt)
+        _resolve_doubts([job])
     _expire_if_due(job_id)
 
 
@@ -1037,7 +1062,7 @@ def due_submissions(limit: int = 100) -> list[UUID]:
     return _due(Generation.objects.filter(state=State.QUEUED, next_poll_at__lte=clock.Now()), limit)
 
 
-def resolve_doubts(limit: int = 100) -> None:
+def resolve_doubts(limit: int = POLLS_MAX) -> None:
     """Submissions whose end nobody knows are looked up, each by one worker at a time."""
     with transaction.atomic():
         jobs = list(
@@ -1049,7 +1074,7 @@ def resolve_doubts(limit: int = 100) -> None:
         )
         for job in jobs:
             _change(job, claim=job.claim + 1, next_poll_at=clock.now() + timedelta(seconds=LEASE_SECONDS))
-    _those(jobs, _resolve_doubt)
+    _resolve_doubts(jobs)
 
 
 def due_settlements(limit: int = 500) -> list[UUID]:

@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 
 FOLLOW_SECONDS = 20
 SWEEP_SECONDS = 54
+SUBMIT_SECONDS = 10
 PAUSE_SECONDS = 0.5
 
 
@@ -54,8 +55,11 @@ def sweep(seconds: float = SWEEP_SECONDS) -> None:
 def sweep_once() -> bool:
     """One pass over what is due. Says whether there was anything. One broken job stops no other."""
     submissions = _guard(lifecycle.due_submissions) or []
+    until = time.monotonic() + SUBMIT_SECONDS
     for job_id in submissions:
         _guard(lifecycle.submit, job_id)
+        if time.monotonic() > until:
+            break  # a provider that takes its time does not keep the rest of the pass waiting; they stay due
     _guard(lifecycle.resolve_doubts)
     jobs = _guard(lifecycle.claim_due)
     if jobs:

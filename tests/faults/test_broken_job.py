@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from django.core.files.storage import default_storage
 
 from generations import lifecycle, tasks
 from generations.models import Generation
 from tests.generations.trip import Job, Trip
+from tests.instance import until
 
 
 def swept(trip: Trip, times: int = 4) -> None:
@@ -61,3 +65,30 @@ def test_a_job_that_cannot_be_priced_stops_no_other_settlement(trip: Trip) -> No
     assert [job.row.state for job in jobs] == ["running", "succeeded", "succeeded"]
     assert jobs[0].row.review == "It cannot be priced: KeyError 'seconds'"
     assert trip.alerts == ["job_needs_review"]
+
+
+def test_a_provider_that_keeps_one_job_waiting_holds_up_no_other(
+    trip: Trip, raw_connection: psycopg.Connection[Any]
+) -> None:
+    jobs = [trip.running("A lighthouse") for _ in range(3)]
+    kept = jobs[0]
+    trip.stand_in.post("gates", point="before_poll_answer", reference=str(kept.id))
+    others = [job.id for job in jobs[1:]]
+
+    def settled() -> bool:
+        asked = "SELECT count(*) FROM generations_generation WHERE id = ANY(%s) AND state = 'succeeded'"
+        return raw_connection.execute(asked, [others]).fetchone() == (2,)
+
+    def open_when_the_others_are_settled() -> None:
+        raw_connection.autocommit = True
+        until(settled, 60, "the others are settled")
+        trip.stand_in.post("release", reference=str(kept.id))
+
+    with ThreadPoolExecutor(1) as beside:
+        opened = beside.submit(open_when_the_others_are_settled)
+        trip.advance(5)
+        lifecycle.poll(lifecycle.claim_due())
+        opened.result()
+
+    # Its provider was waited for no longer than ever; had the others been kept waiting, it would have timed out.
+    assert [job.stands for job in jobs] == [("succeeded", "captured", "charged")] * 3
