@@ -17,6 +17,11 @@ def open_alert(name: str, *, key: str = "", sentence: str, facts: dict[str, Any]
     )
 
 
+def open_keys(name: str) -> list[str]:
+    """The keys for which the alert is open."""
+    return list(Alert.objects.filter(name=name, cleared_at=None).values_list("key", flat=True))
+
+
 def clear_alert(name: str, *, key: str = "") -> None:
     """The alert is cleared, and may open again."""
     Alert.objects.filter(name=name, key=key, cleared_at=None).update(cleared_at=timezone.now())

@@ -271,8 +271,9 @@ def _claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
             claim=job.claim + 1,
             attempt_count=number,
             submitted_at=job.submitted_at or now,
-            # Who finds it still SUBMITTING then, finds a doubt: the call has ended or its worker is gone.
-            next_poll_at=now + timedelta(seconds=settings.PROVIDER_TIMEOUT_SECONDS * 2),
+            # Who finds it still SUBMITTING then, finds a doubt: the call has ended (connecting, sending and the answer
+            # have their time-out each) or its worker is gone.
+            next_poll_at=now + timedelta(seconds=settings.PROVIDER_TIMEOUT_SECONDS * 4),
         )
         return job, attempt
 
@@ -297,7 +298,10 @@ def _may_be_submitted(job: Generation, now: datetime) -> bool:
 
 @once_more
 def _record_acceptance(job: Generation, accepted: Accepted, attempt: Attempt | None) -> None:
-    """SUBMITTING → RUNNING with the provider's own id. Written whoever holds the claim: an id must not be lost."""
+    """SUBMITTING → RUNNING with the provider's own id. Written whoever holds the claim: an id must not be lost.
+
+    From here on it is not submitted again, whatever another worker made of the silence before.
+    """
     with transaction.atomic(durable=True):
         locked = _lock_job(job.id, wait=True)
         assert locked is not None
@@ -311,12 +315,15 @@ def _record_acceptance(job: Generation, accepted: Accepted, attempt: Attempt | N
             return
         if attempt is not None:
             _end_attempt(attempt, Attempt.Result.ACCEPTED, accepted.evidence)
+        if locked.provider_job_id not in (None, accepted.provider_job_id):
+            _ask_staff(locked, "The provider accepted it twice; what it accepted first is followed.")
         if locked.provider_job_id is not None or locked.is_ended:
             return
         now = clock.now()
         _change(
             locked,
-            state=State.RUNNING if locked.state == State.SUBMITTING else locked.state,
+            # From QUEUED where the answer came so late that a look-up had found nothing and it was put back.
+            state=State.RUNNING if locked.state in (State.QUEUED, State.SUBMITTING) else locked.state,
             provider_job_id=accepted.provider_job_id,
             accepted_at=now,
             next_poll_at=now + timedelta(seconds=settings.POLL_SECONDS),
@@ -914,6 +921,20 @@ def _end_expired(job: Generation, now: datetime, sentence: str) -> None:
         error_code="expired",
         error_message=sentence,
     )
+
+
+def alert_long_holds() -> None:
+    """Staff are told of jobs that have kept credits in a hold for HOLD_ALERT_SECONDS, once each."""
+    before = clock.now() - timedelta(seconds=settings.HOLD_ALERT_SECONDS)
+    told = alerts.open_keys("hold_open_long")
+    long = Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__placed_at__lte=before)
+    for job in long.exclude(id__in=told)[:100]:
+        alerts.open_alert(
+            "hold_open_long",
+            key=str(job.id),
+            sentence=f"A job at {job.provider} has held {credits.display(job.estimate_max)} credits for hours.",
+            facts={"generation": str(job.id), "state": job.state},
+        )
 
 
 def end_waiting() -> None:

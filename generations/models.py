@@ -286,7 +286,7 @@ class Generation(models.Model):
     @property
     def is_cancellable(self) -> bool:
         """Whether asking makes sense; whether it succeeds is the provider's word."""
-        return self.state in ("queued", "submitting", "running") and self.verdict_at is None
+        return self.state in ("queued", "running") and self.verdict_at is None
 
 
 class ProviderJob(models.Model):
@@ -359,7 +359,12 @@ class Output(models.Model):
         constraints = [
             models.UniqueConstraint(name="output_position_once", fields=["account", "generation", "position"]),
         ]
-        indexes = [models.Index(name="output_kept", fields=["stored_at"], condition=Q(deleted_at=None))]
+        indexes = [
+            models.Index(name="output_kept", fields=["stored_at"], condition=Q(deleted_at=None)),
+            models.Index(
+                name="output_unreleased", fields=["generation"], condition=Q(released_at=None, deleted_at=None)
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.file

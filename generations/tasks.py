@@ -72,6 +72,7 @@ def sweep_once() -> bool:
         lifecycle.settle_late,
         lifecycle.release_outputs_after_debt,
         lifecycle.look_back,
+        lifecycle.alert_long_holds,
         lifecycle.end_waiting,
         lifecycle.delete_old_outputs,
     ):

@@ -239,3 +239,15 @@ def test_a_job_over_a_disputed_payment_is_not_submitted(trip: Trip, provider_cal
     trip.sweep(5)
     assert provider_calls == []
     assert job.stands == ("queued", "open", None)
+
+
+def test_a_hold_open_for_two_hours_is_told_to_staff_once(trip: Trip) -> None:
+    job = trip.running("[slow 9h]")
+    trip.advance(minutes=50)
+    trip.sweep()
+    assert "hold_open_long" not in trip.alerts
+    for _ in range(3):
+        trip.advance(minutes=50)
+        trip.sweep()
+    assert job.stands == ("running", "open", None)
+    assert trip.alerts.count("hold_open_long") == 1
