@@ -284,7 +284,7 @@ class Wharf:
     # Kill and come back
 
     def kill(self, victim: str, all_waiting: Sequence[Waiting] = ()) -> None:
-        """The victim has been killed with -9 and everything answers again; the leases of the dead have ended."""
+        """The victim has been killed with -9 and everything answers again; the leases of dead workers have ended."""
         instance, word, pids = self.instance, WORDS.get(victim, ""), []
         if victim == "up":
             instance.kill()
@@ -303,7 +303,7 @@ class Wharf:
         elif word:
             until(lambda: set(instance.children(word)) - set(pids), PATIENCE_SECONDS, f"a new {victim}")
         until(self.answers, PATIENCE_SECONDS, "the database and the web server answer")
-        if victim != "web":
+        if victim not in ("web", "backend"):  # else nobody with a lease has died
             self.advance(LEASE_SECONDS)
 
     def _backends(self) -> list[int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -29,8 +29,9 @@ lifecycle.submit(UUID(sys.argv[2]))
 """
 
 
-def killed_while_submitting(job: Job, gate: str) -> None:
-    """Another process has claimed the job and called the provider, and was killed at the gate, which is open now."""
+@contextmanager
+def submitting(job: Job, gate: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process has claimed the job, and waits at the gate for its provider's answer; it is gone afterwards."""
     stand_in = job.trip.stand_in
     stand_in.post("gates", point=gate, reference=str(job.id))
     worker = subprocess.Popen(
@@ -38,14 +39,21 @@ def killed_while_submitting(job: Job, gate: str) -> None:
         cwd=ROOT,
         env=os.environ | {"HOLDFAST_REHEARSAL_URL": stand_in.url, "HOLDFAST_ROLE": "worker"},
     )
+    here = {"point": gate, "reference": str(job.id)}
     try:
-        here = {"point": gate, "reference": str(job.id)}
         until(lambda: here in stand_in.get("gates")["waiting"], 60, f"a worker waits {gate}")
+        yield worker
     finally:
-        worker.send_signal(signal.SIGKILL)
+        worker.kill()
         worker.wait()
-    stand_in.post("release", reference=str(job.id))
+        stand_in.post("release", reference=str(job.id))
     until(lambda: here not in stand_in.get("gates")["waiting"], 60, "the gate is passed")
+
+
+def killed_while_submitting(job: Job, gate: str) -> None:
+    """Another process has claimed the job and called the provider, and was killed at the gate, which is open now."""
+    with submitting(job, gate):
+        assert job.row.state == "submitting"
     assert job.row.state == "submitting"
 
 
@@ -85,6 +93,22 @@ def test_with_a_look_up_it_is_submitted_again_only_when_it_is_not_there(
     assert trip.lines == [("hold", "0.5"), ("capture", "0.5")]
 
 
+def test_what_is_accepted_after_a_look_up_found_nothing_is_not_submitted_again(trip: Trip) -> None:
+    """Its worker stood still for so long that another took it for dead; then it went on."""
+    job = trip.start()
+
+    with submitting(job, "before_accept") as worker:
+        trip.advance(45)
+        lifecycle.resolve_doubts()
+        assert job.row.state == "queued"
+        trip.stand_in.post("release", reference=str(job.id))
+        assert worker.wait(60) == 0
+
+    assert job.row.state == "running"
+    assert job.ended().stands == ("succeeded", "captured", "charged")
+    assert (job.attempts, job.submits) == (["accepted"], {"received": 1, "accepted": 1})
+
+
 @pytest.fixture
 def idempotent(trip: Trip, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Rehearsal, "has_idempotent_submit", True)
@@ -108,7 +132,7 @@ def test_a_job_that_takes_three_workers_down_is_left_to_staff(trip: Trip, settin
     job = trip.start()
     for _ in range(lifecycle.DOUBTS_MAX):
         killed_while_submitting(job, "before_accept")
-        trip.advance(25)
+        trip.advance(45)
         lifecycle.resolve_doubts()
         assert job.row.state == "queued"
         trip.advance(60)
