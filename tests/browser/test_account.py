@@ -60,12 +60,12 @@ def test_a_forgotten_password_is_replaced_by_letter(visit: Visit) -> None:
     page.get_by_role("link", name=re.compile("orgot")).click()
     page.get_by_label("Email").fill(FORGETFUL)
     page.get_by_role("main").get_by_role("button").first.click()
-    page.wait_for_load_state()
+    expect(page.get_by_label("Email")).to_have_count(0)
     page.goto(link_in(letter_to(page, FORGETFUL)))
     page.get_by_label("New Password", exact=True).fill("another long phrase")
     page.get_by_label("New Password (again)").fill("another long phrase")
     page.get_by_role("main").get_by_role("button").first.click()
-    page.wait_for_load_state()
+    expect(page.get_by_label("New Password (again)")).to_have_count(0)
     sign_in(page, FORGETFUL, "another long phrase")
 
 
@@ -104,6 +104,7 @@ def test_a_limit_of_ones_own_refuses_and_says_which(visit: Visit, complaints: li
     assert "422" in complaints.pop()
     page.get_by_label("Credits for one run").fill("")
     page.get_by_role("button", name="Keep these limits").click()
+    expect(page.get_by_text("These limits hold from now on.")).to_be_visible()
     expect(page.get_by_label("Credits for one run")).to_have_value("")
 
 
@@ -178,7 +179,7 @@ def test_a_second_step_is_asked_for_once_it_is_set_up(visit: Visit) -> None:
     key = page.get_by_label("Or type this key into the app").input_value()
     page.locator("input[name=code]").fill(code_of(key))
     page.get_by_role("button", name="Switch on").click()
-    page.wait_for_load_state()
+    expect(page.get_by_label("Or type this key into the app")).to_have_count(0)
     page.goto("/accounts/2fa/recovery-codes/")
     spare = page.locator(".secret li").first.inner_text().strip()
 

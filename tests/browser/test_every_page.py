@@ -64,6 +64,7 @@ def test_pages_of_people_fit_a_phone_and_a_desk_in_light_and_dark(visit: Visit, 
 def test_a_job_and_a_line_fit_a_phone(visit: Visit) -> None:
     page = visit("/account/credits/statement", DEMO, viewport=PHONE, color_scheme="dark")
     page.locator("a.ask").first.click()
+    page.wait_for_url("**/statement/*")
     look_over(page)
     page.goto("/generate")
     page.get_by_label("What should be seen").fill(

@@ -97,6 +97,7 @@ def test_a_video_is_made_plays_and_costs_exactly_its_price(visit: Visit) -> None
     expect(line.locator(".credits")).to_have_text("−2.00")
     expect(line.locator(".balance")).to_have_text(f"{before - 2:,.2f}")
     line.get_by_role("link", name="Why?").click()
+    page.wait_for_url("**/statement/*")
     assert trail(page)[-1] == "Charged 2.00"
     expect(page.get_by_text("2.00 credits were charged")).to_be_visible()
     rows = {
@@ -135,6 +136,7 @@ def test_a_running_video_can_be_stopped(visit: Visit) -> None:
     page.get_by_role("button", name="Stop it").click()
     state(page).to_have_text("Cancelled", timeout=60_000)
     expect(page.locator(".film")).to_contain_text("Your 4.00 credits are back.")
+    expect(page.locator("#purse .held")).to_have_count(0)
     assert available(page) == before
 
 
