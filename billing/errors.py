@@ -51,7 +51,7 @@ class AccountInDebt(BillingError):
     status = 402
     sentence = "Credits are owed on this account. Nothing was started and nothing was charged."
     reason = "A payment was taken back after its credits had been spent."
-    action = "Buy credits: what is owed is settled first, the rest is yours to spend."
+    action = "Add credits: what is owed is settled first, the rest is yours to spend."
 
 
 class TooManyOpenHolds(BillingError):
@@ -77,7 +77,7 @@ class InsufficientCredits(BillingError):
     status = 402
     sentence = "Not enough credits. Nothing was started and nothing was charged."
     reason = "This costs more than the account has available."
-    action = "Buy credits, or choose something smaller."
+    action = "Add credits, or choose something smaller."
     can_retry = True
 
 

@@ -29,7 +29,7 @@ from .errors import (
 
 log = structlog.get_logger("holdfast.api")
 
-PURCHASE_URL = "/account/credits#buy"
+PURCHASE_URL = "/account/credits"
 
 
 # Refusals of the counter, before the books are opened

@@ -828,6 +828,8 @@ def _cancel_unsubmitted(account: UUID, job_id: UUID) -> Generation:
         job = _lock_job(job_id, wait=True, account_id=account)
         if job is None:
             raise JobNotFound
+        if job.state == State.SUBMITTING:
+            raise CannotCancel("It is just being handed to its provider. Try again in a moment.", state=job.state)
         if not job.is_cancellable:
             raise CannotCancel(state=job.state)
         # refusing ends
