@@ -136,7 +136,7 @@ def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
         before = entry.balance_after - entry.balance_delta
         around = f"Balance before {credits.display(before)}, after {credits.display(entry.balance_after)}."
     rule = job.verdict_rule
-    why = f"{rule.sentence} (rule {rule.status} · {rule.code}, version {rule.version})" if rule else ""
+    why = f"{rule.sentence.rstrip('.')} (rule {rule.status} · {rule.code}, version {rule.version})." if rule else ""
     match entry.kind:
         case Entry.Kind.CAPTURE:
             return _step("Charged", entry.created_at, amount=amount, more=" ".join(filter(None, (why, around))))
