@@ -14,7 +14,7 @@ from billing.models import Entry, Lot
 from tools_registry import registry
 
 from . import providers
-from .models import Generation
+from .models import Generation, SettlementRule
 from .providers.base import NotOffered
 
 State, Outcome = Generation.State, Generation.Outcome
@@ -128,6 +128,10 @@ def _said(job: Generation) -> list[dict[str, Any]]:
     return [_step("Provider said", job.verdict_at, code=word or "", more=job.verdict_message or "", kind=kind)]
 
 
+def _by_rule(rule: SettlementRule) -> str:
+    return f"{rule.sentence.rstrip('.')} (rule {rule.status} · {rule.code}, version {rule.version})."
+
+
 def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
     amount = credits.display(entry.amount)
     before = entry.balance_after - entry.held_after - entry.frozen_after - _available_delta(entry)
@@ -136,7 +140,7 @@ def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
         before = entry.balance_after - entry.balance_delta
         around = f"Balance before {credits.display(before)}, after {credits.display(entry.balance_after)}."
     rule = job.verdict_rule
-    why = f"{rule.sentence.rstrip('.')} (rule {rule.status} · {rule.code}, version {rule.version})." if rule else ""
+    why = _by_rule(rule) if rule else ""
     match entry.kind:
         case Entry.Kind.CAPTURE:
             return _step("Charged", entry.created_at, amount=amount, more=" ".join(filter(None, (why, around))))
@@ -221,7 +225,7 @@ def told(entry: Entry) -> list[dict[str, Any]]:
     rule = job.verdict_rule
     for step in steps:
         if step["what"] == "Provider said" and rule is not None:
-            step["more"] += f" {rule.sentence} (rule {rule.status} · {rule.code}, version {rule.version})"
+            step["more"] += f" {_by_rule(rule)}"
     return [
         {
             "at": step["at"],

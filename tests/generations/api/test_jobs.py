@@ -208,7 +208,7 @@ class TestStates:
             ]
             said = explained["trail"][3]["detail"]
             assert "completed" in said
-            assert "Completed work is charged. (rule completed · any, version 1)" in said
+            assert "Completed work is charged (rule completed · any, version 1)." in said
             assert explained["link"] == f"/generations/{job.id}"
             assert explained["reason"] == ""
 
