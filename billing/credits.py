@@ -37,7 +37,7 @@ def parse(text: str) -> int:
     if sign:
         raise InvalidAmount("Credits cannot be negative here.")
     fraction = fraction or ""
-    if len(fraction.rstrip("0")) > 6:
+    if len(fraction) > 6:
         raise InvalidAmount("Credits have at most six decimals.")
     micro = int(whole) * MICRO + int(fraction[:6].ljust(6, "0") or 0)
     if micro > AMOUNT_MAX:
