@@ -277,7 +277,7 @@ SELECT 'day', account_id, user_id, NULL, day, spent, spent_capped, 0
    AND EXISTS (SELECT FROM billing_spendlimit bound WHERE bound.account_id = spend.account_id)
 UNION ALL
 SELECT 'open', account_id, NULL, NULL, NULL, count(*), 0, 0
-  FROM billing_hold WHERE account_id = ANY($1) AND state = 'open' GROUP BY account_id
+  FROM billing_hold WHERE account_id = ANY($1) AND ended_at IS NULL GROUP BY account_id
 """
 _LOT_COLUMNS = b"""
 SELECT account_id, id, source, is_promotional, amount, remaining, held, spent, expired, taken, repaid, priority,

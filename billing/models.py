@@ -270,7 +270,8 @@ class Hold(models.Model):
             ),
         ]
         indexes = [
-            models.Index(name="hold_open", fields=["account"], condition=Q(state="open")),
+            # Says open in other words than hold_due, which no question about one account must take for its own.
+            models.Index(name="hold_open", fields=["account"], condition=Q(ended_at=None)),
             models.Index(name="hold_due", fields=["expires_at"], condition=Q(state="open")),
             models.Index(name="hold_reference", fields=["account", "reference"]),
             # What a service committed today, over all accounts.

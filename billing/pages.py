@@ -185,7 +185,7 @@ def account_credits(request: HttpRequest) -> HttpResponse:
     values, lots, now = statement.values_now(account_id)
     account = Account.objects.get(id=account_id)
     parts = _parts(values, lots)
-    holds = Hold.objects.filter(account=account_id, state=Hold.State.OPEN).order_by("-placed_at")
+    holds = Hold.objects.filter(account=account_id, ended_at=None).order_by("-placed_at")
     # What was held and has ended is told by its end; the statement has both lines.
     lines = _lines(account_id).exclude(~Q(hold__state=Hold.State.OPEN), kind=Entry.Kind.HOLD)[:LINES_AT_A_GLANCE]
     context = {

@@ -234,7 +234,7 @@ SELECT 'open_holds_add_up_to_held', account.id, ARRAY['account:' || account.id],
   FROM billing_account account
   LEFT JOIN (
     SELECT account_id, sum(amount - captured) AS held
-      FROM billing_hold WHERE account_id = ANY(%(accounts)s) AND state = 'open'
+      FROM billing_hold WHERE account_id = ANY(%(accounts)s) AND ended_at IS NULL
      GROUP BY account_id) holds ON holds.account_id = account.id
  WHERE account.id = ANY(%(accounts)s) AND account.held <> coalesce(holds.held, 0)
 """

@@ -174,7 +174,7 @@ class AccountAdmin(WithActs, ReadOnly):
         of = {"account__id__exact": row.id}
         members = Membership.objects.filter(account=row).select_related("user").order_by("id")
         lots = Lot.objects.filter(account=row, remaining__gt=0).order_by("priority", "spendable_until", "id")
-        holds = Hold.objects.filter(account=row, state="open").order_by("-id")
+        holds = Hold.objects.filter(account=row, ended_at=None).order_by("-id")
         entries = Entry.objects.filter(account=row).select_related("text").order_by("-sequence")
         limits = SpendLimit.objects.filter(account=row).select_related("user").order_by("source")
         asked = Approval.objects.filter(account=row, state="waiting").select_related("asked_by").order_by("-id")

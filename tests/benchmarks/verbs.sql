@@ -51,7 +51,7 @@ BEGIN
   SELECT * INTO purse FROM billing_account WHERE id = of_account FOR NO KEY UPDATE;
   moment := greatest(holdfast_now(), purse.moved_at);
   next_line := purse.entry_count + 1;
-  SELECT count(*) INTO open_holds FROM billing_hold WHERE account_id = of_account AND state = 'open';
+  SELECT count(*) INTO open_holds FROM billing_hold WHERE account_id = of_account AND ended_at IS NULL;
   IF purse.is_frozen OR purse.debt > 0 OR open_holds >= 50 OR wanted > purse.balance - purse.held - purse.frozen
      OR EXISTS (SELECT FROM billing_spendlimit WHERE account_id = of_account) THEN
     RAISE EXCEPTION 'refused';
