@@ -219,15 +219,3 @@ def test_every_exception_here_is_still_needed() -> None:
     assert stale == []
     missing = [name for name in READS_ENVIRONMENT | VAGUE_EXCEPTIONS if not (ROOT / name).is_file()]
     assert missing == []
-
-
-def test_the_product_names_nothing_outside_itself() -> None:
-    outside = re.compile(r"/work/(shared|notes|main|venv)|\.\./shared|\.library\b")
-    wrong = [
-        name_of(path)
-        for folder in (*APPS, "templates", "static", "docs", "tests", ".ci")
-        for path in sorted((ROOT / folder).rglob("*"))
-        if path.is_file() and path.suffix in (".py", ".md", ".html", ".css", ".js", ".sql", ".sh", "")
-        if path != Path(__file__) and outside.search(path.read_text(errors="ignore"))
-    ]
-    assert wrong == []
