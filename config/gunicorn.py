@@ -1,5 +1,6 @@
 """gunicorn's settings for `up`; address, folder and number of processes stand on its command line."""
 
+import gc
 import signal
 
 from config.parent_death import forks_end_with_us
@@ -21,3 +22,4 @@ loglevel = "warning"
 def when_ready(server: object) -> None:
     """Every worker process ends with this one."""
     forks_end_with_us(signal.SIGKILL)
+    gc.freeze()  # what is loaded stays: the collector need not walk it, nor the processes copy it

@@ -78,7 +78,7 @@ UNITS = {pricing.PerSecond.name: "a second"}
 
 def _on_offer(operation: registry.Operation) -> dict[str, str] | None:
     """The operation with the price of its example; None where it has no price."""
-    cost = ToolCost.objects.in_force(operation.slug, clock.now())
+    cost = ToolCost.objects.in_force(operation.slug, clock.Now())
     if cost is None:
         return None
     estimate = pricing.estimate(cost.model, cost.rates, dict(operation.example))

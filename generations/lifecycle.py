@@ -147,7 +147,7 @@ def quote(operation: Any, inputs: Any, provider: str | None = None) -> Quote:
         offered = [one for one in offered if one.name == provider]
     if not offered:
         raise ProviderNotOffered(fields={"provider": ["This provider is not offered for this operation."]})
-    cost = ToolCost.objects.in_force(known.slug, clock.now())
+    cost = ToolCost.objects.in_force(known.slug, clock.Now())
     if cost is None:
         raise registry.UnknownOperation("This operation has no price yet, so it cannot be run.")
     estimate = pricing.estimate(cost.model, cost.rates, cleaned)

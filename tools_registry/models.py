@@ -8,11 +8,12 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from billing import clock
 from billing.models import new_id
 
 
 class ToolCostQuerySet(models.QuerySet["ToolCost"]):
-    def in_force(self, tool: str, at: datetime) -> ToolCost | None:
+    def in_force(self, tool: str, at: datetime | clock.Now) -> ToolCost | None:
         """The tool's price at a moment; None where it has none yet."""
         return self.filter(tool=tool, valid_from__lte=at).order_by("-valid_from").first()
 

@@ -450,7 +450,7 @@ def test_the_wait_ends_with_the_job_and_holds_no_transaction(transactional_db: N
 
 
 def test_how_many_queries_a_start_costs(owner: Person) -> None:
-    """Token, clock and price; lock, context, lots and the ledger's one write; job, audit, task. Beside the counting of
+    """Token and price; lock, context, lots and the ledger's one write; job, audit, task. Beside the counting of
     requests, which is the cache's."""
     caller = owner.calls()
     caller.post(GENERATE, VIDEO)
@@ -458,5 +458,5 @@ def test_how_many_queries_a_start_costs(owner: Person) -> None:
         assert caller.post(GENERATE, VIDEO).status == 202
     told = [str(query["sql"]) for query in queries]
     assert (
-        len([sql for sql in told if "config_cached" not in sql and not sql.startswith(("SAVEPOINT", "RELEASE"))]) == 10
+        len([sql for sql in told if "config_cached" not in sql and not sql.startswith(("SAVEPOINT", "RELEASE"))]) == 9
     )
