@@ -27,6 +27,7 @@ PURE = {
     "billing/chain.py",
     "billing/errors.py",
     "tools_registry/pricing.py",
+    "generations/pacing.py",
     "generations/settlement.py",
 }
 # What a pure file must not import: models, settings, clocks, the network, the file system, chance.
