@@ -104,13 +104,22 @@ UNPAID_DAYS = 30
 POLL_SECONDS = 1
 POLL_SECONDS_MAX = 15
 PROVIDER_TIMEOUT_SECONDS = 10
-DEFAULT_PROVIDERS = {"ai/video": ["local", "rehearsal"]}
+PROVIDER_CALLS_AT_ONCE = 32  # of each provider, in one process
+FETCHES_AT_ONCE = 4  # outputs fetched at the same time, in one process
+# What a new installation starts with; staff change it under Providers. One that is not set up is not offered.
+DEFAULT_PROVIDERS = {
+    "ai/video": ["local", "rehearsal"],
+}
 LOCAL_DIR = DATA_DIR / "local"
 # ---------------------------------------------------------------------------------------------------------------------
 
 # Outside services. A base address on loopback is not a real one.
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", "")
 OPENAI_BASE_URL = _url("OPENAI_BASE_URL")
+OPENAI_WEBHOOK_SECRET = env.str("OPENAI_WEBHOOK_SECRET", "")
+OPENAI_TEXT_MODEL = env.str("OPENAI_TEXT_MODEL", "") or "gpt-5-mini"
+OPENAI_IMAGE_MODEL = env.str("OPENAI_IMAGE_MODEL", "") or "gpt-image-1"
+OPENAI_VIDEO_MODEL = env.str("OPENAI_VIDEO_MODEL", "")  # empty: no videos; only compatible servers still have them
 COMFYUI_URLS = [url.strip() for url in env.list("COMFYUI_URLS", default=[]) if url.strip()]
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRETS = [secret.strip() for secret in env.list("STRIPE_WEBHOOK_SECRETS", default=[]) if secret.strip()]

@@ -33,8 +33,9 @@ from billing.models import Account, Hold, Lot, new_id
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
 
-from . import outputs, providers, settlement
+from . import outputs, providers, routes, settlement
 from .models import Attempt, Generation, Output, ProviderJob, SettlementRule
+from .providers import calls
 from .providers.base import (
     Accepted,
     Answer,
@@ -142,7 +143,7 @@ def quote(operation: Any, inputs: Any, provider: str | None = None) -> Quote:
     """The estimate of these inputs; raises InvalidInputs, UnknownOperation or ProviderNotOffered. Moves nothing."""
     known = registry.operation(operation)
     cleaned = known.clean(inputs)
-    offered = providers.offered(known.slug)
+    offered = routes.offered(known.slug)
     if provider is not None:
         offered = [one for one in offered if one.name == provider]
     if not offered:
@@ -240,7 +241,7 @@ def submit(job_id: UUID) -> None:
         return
     job, attempt = claimed
     try:
-        accepted = _provider(job).submit(_as_job(job))
+        accepted = calls.run(_provider(job).submit(_as_job(job)))
     except TryLater as error:
         _put_back(job, attempt, error)
     except Refused as refused:
@@ -377,7 +378,7 @@ def _look_up(job: Generation) -> Accepted | Answer | ProviderError | None:
     try:
         provider = _provider(job)
         is_asked = provider.has_lookup and not provider.has_idempotent_submit
-        return provider.look_up(_as_job(job)) if is_asked else None
+        return calls.run(provider.look_up(_as_job(job))) if is_asked else None
     except ProviderError as error:
         return error
 
@@ -449,7 +450,7 @@ def _ask_all(jobs: list[Generation]) -> list[Answer | ProviderError]:
 def _ask(job: Generation) -> Answer | ProviderError:
     """What the provider says now. No database here: this runs in a thread."""
     try:
-        return _provider(job).poll(_as_job(job))
+        return calls.run(_provider(job).poll(_as_job(job)))
     except ProviderError as error:
         return error
 
@@ -553,7 +554,9 @@ def fetch_output(job: Generation) -> bool:
     with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
         into = cast(BinaryIO, file)
         try:
-            _provider(job).fetch(_as_job(job), answer, into, settings.OUTPUT_BYTES_MAX, settings.OUTPUT_SECONDS_MAX)
+            seconds = settings.OUTPUT_SECONDS_MAX
+            fetching = _provider(job).fetch(_as_job(job), answer, into, settings.OUTPUT_BYTES_MAX, seconds)
+            calls.run(fetching, seconds * 1.5)
         except OutputUnavailable as error:
             return _output_unavailable(job, str(error))
         except ProviderError as error:
@@ -808,7 +811,7 @@ def cancel(account: UUID, job_id: UUID) -> Generation:
         provider = _provider(job)
         if not provider.has_cancel or job.provider_job_id is None:
             raise CannotCancel
-        provider.cancel(_as_job(job))
+        calls.run(provider.cancel(_as_job(job)))
     except NotCancellable as error:
         raise CannotCancel from error
     except ProviderError as error:

@@ -136,6 +136,8 @@ class Generation(models.Model):
     verdict_at = models.DateTimeField(null=True)
     verdict_rule = models.ForeignKey(SettlementRule, on_delete=models.PROTECT, null=True, related_name="+")
     delivered = models.JSONField(null=True)
+    # What the provider counted for it, for example tokens: what a price by use is made of.
+    usage = models.JSONField(null=True)
 
     # The charge (S2.3) and what became of the job.
     credits_charged = models.BooleanField(null=True)
@@ -152,6 +154,8 @@ class Generation(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     waiver_reason = models.CharField(max_length=1000, blank=True)
+    # Given back by the safety net, because settling the provider's failure broke again and again (S2.5).
+    is_emergency = models.BooleanField(default=False)
     # Empty, or why staff should look at it.
     review = models.CharField(max_length=300, blank=True)
     # After its settlement the provider is asked once more, to see whether it takes its word back.
@@ -242,6 +246,14 @@ class Generation(models.Model):
                 condition=~Q(outcome="withheld") | Q(verdict_at__isnull=False),
             ),
             models.CheckConstraint(name="generation_progress_is_percent", condition=Q(progress__lte=100)),
+            models.CheckConstraint(
+                name="generation_emergency_only_after_failure",
+                condition=Q(is_emergency=False)
+                | (
+                    Q(outcome="refunded", verdict_status__in=["failed", "cancelled", "incomplete"])
+                    & Q(outcome__isnull=False, verdict_status__isnull=False)
+                ),
+            ),
         ]
         indexes = [
             models.Index(name="generation_newest", fields=["account", "-id"]),
@@ -263,6 +275,7 @@ class Generation(models.Model):
                 condition=Q(is_looked_back=False, credits_charged__isnull=False),
             ),
             models.Index(name="generation_review", fields=["id"], condition=~Q(review="")),
+            models.Index(name="generation_verdicts", fields=["verdict_at"], condition=Q(verdict_at__isnull=False)),
         ]
         permissions = [
             ("settle_generation", "Can settle a job by hand"),
@@ -368,3 +381,59 @@ class Output(models.Model):
 
     def __str__(self) -> str:
         return self.file
+
+
+class SettlementFailure(models.Model):
+    """A try to settle a job that broke. Added outside the transaction that broke, never changed."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
+    generation = models.ForeignKey(
+        Generation, on_delete=models.PROTECT, related_name="settlement_failures", db_constraint=False
+    )
+    occurred_at = models.DateTimeField()
+    error = models.CharField(max_length=500)
+
+    class Meta:
+        indexes = [models.Index(name="settlement_failure_when", fields=["occurred_at"])]
+
+    def __str__(self) -> str:
+        return self.error
+
+
+class Route(models.Model):
+    """A provider that may run an operation. Staff choose which ones do, and which comes first.
+
+    A provider that is not set up here (no key, no address) is not offered, whatever its route says.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    operation = models.CharField(max_length=100)
+    provider = models.CharField(max_length=50)
+    # The smallest is the default of its operation.
+    position = models.PositiveSmallIntegerField(default=100)
+    is_offered = models.BooleanField(default=True)
+    # A graph of ComfyUI that staff put in place of the shipped one; null: the shipped one.
+    graph = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="route_once", fields=["operation", "provider"])]
+        ordering = ["operation", "position", "provider"]
+
+    def __str__(self) -> str:
+        return f"{self.operation} by {self.provider}"
+
+
+class Circuit(models.Model):
+    """A provider that answers nobody is left alone for a while: a row for each one that had to be."""
+
+    provider = models.CharField(max_length=50, primary_key=True)
+    # Null while it is closed and calls flow. One call a time is let through after `retry_at`.
+    opened_at = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True)
+    # How often in a row it was still broken when it was tried.
+    openings = models.PositiveIntegerField(default=0)
+    last_error = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return self.provider

@@ -1,5 +1,5 @@
-"""Pages of the workshop: making a video, the list of generations, one of them as it goes, its output, and any line of
-the statement with the work behind it.
+"""Pages of the workshop: making a video, the list of generations, one of them as it goes, and any line of the
+statement with the work behind it.
 """
 
 from __future__ import annotations
@@ -8,29 +8,25 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from rest_framework.exceptions import AuthenticationFailed
 
 from billing import credits, errors, idempotency, ledger, people, statement
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
-from billing.tokens import TokenAuthentication
 from tools_registry import pricing, registry
 
-from . import explain, lifecycle, providers
-from .links import linked_output, output_url
-from .models import Generation, Output
-from .outputs import ALLOWED, INLINE, safe_name
+from . import explain, lifecycle, providers, routes
+from .links import output_url
+from .models import Generation
+from .outputs import ALLOWED
 from .providers import rehearsal_words
 from .providers.base import NotOffered
 
@@ -66,7 +62,7 @@ class OperationForm(forms.Form):
         self.operation = operation
         self.initial.setdefault("key", str(new_id()))
         self.fields |= {of.name: field_of(of) for of in operation.fields}
-        offered = providers.offered(operation.slug)
+        offered = routes.offered(operation.slug)
         if len(offered) > 1:
             choices = [(one.name, one.title) for one in offered]
             widget = forms.RadioSelect(choices=choices)
@@ -565,80 +561,3 @@ def _lot_words(lot: Lot) -> str:
     source = statement.SOURCES.get(lot.source, lot.source)
     until = f", until {say_day(lot.expires_at)}" if lot.expires_at is not None else ""
     return f"{source[0].upper()}{source[1:]} credits of {say_day(lot.granted_at)}{until}"
-
-
-# Outputs
-
-CHUNK_BYTES = 64 * 1024
-
-
-@require_safe
-def output(request: Any, signed: str) -> HttpResponseBase:
-    """The file that a link names, whole or the part asked for; nothing at all to strangers and for old links."""
-    _believe_token(request)
-    found = linked_output(signed, people.account_of(request)) if request.user.is_authenticated else None
-    if found is None:
-        raise Http404
-    try:
-        file = default_storage.open(found.file, "rb")
-    except OSError as error:
-        raise Http404 from error
-    response = _part(request, file, found)
-    is_download = "download" in request.GET or found.content_type not in INLINE
-    name = safe_name(found.generation.title, found.content_type)
-    headers = {
-        "Content-Type": found.content_type,
-        "Content-Disposition": f'{"attachment" if is_download else "inline"}; filename="{name}"',
-        "X-Content-Type-Options": "nosniff",
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
-        "ETag": _etag(found),
-        "Content-Security-Policy": "default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'",
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
-    for header, value in headers.items():
-        response.headers[header] = value
-    return response
-
-
-def _believe_token(request: Any) -> None:
-    """A program's token counts as well as a session."""
-    try:
-        found = TokenAuthentication().authenticate(request)
-    except AuthenticationFailed as error:
-        raise Http404 from error
-    if found is not None:
-        request.user, request.auth = found
-
-
-def _etag(output: Output) -> str:
-    return f'"{output.id.hex}"'
-
-
-def _part(request: HttpRequest, file: IO[bytes], of: Output) -> HttpResponseBase:
-    """The part of the file that Range asks for, so that a film can be sought in; else all of it."""
-    size = of.bytes
-    asked = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", request.headers.get("Range", ""))
-    if asked is None or not any(asked.groups()) or request.headers.get("If-Range", _etag(of)) != _etag(of):
-        return FileResponse(file)
-    first, last = asked.groups()
-    start = int(first) if first else max(0, size - int(last))
-    end = min(int(last), size - 1) if first and last else size - 1
-    if start > end:
-        file.close()
-        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
-    response = StreamingHttpResponse(_read(file, start, end), status=206)
-    response.headers["Content-Range"] = f"bytes {start}-{end}/{size}"
-    response.headers["Content-Length"] = str(end - start + 1)
-    return response
-
-
-def _read(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
-    with file:
-        file.seek(start)
-        while start <= end:
-            data = file.read(min(CHUNK_BYTES, end - start + 1))
-            if not data:
-                return
-            start += len(data)
-            yield data

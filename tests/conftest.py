@@ -183,6 +183,14 @@ def _flush_as_a_replica() -> Iterator[None]:
     flush.sql_flush = original
 
 
+@pytest.fixture(autouse=True)
+def _routes_are_read_afresh() -> None:
+    """What another test made of the routes is not remembered."""
+    from generations import routes
+
+    routes.forget()
+
+
 # The clock
 
 MOVABLE_CLOCK = """

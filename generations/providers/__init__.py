@@ -1,10 +1,9 @@
-"""Who executes jobs here: each provider by its name, and those that people may choose for an operation.
+"""Who executes jobs here: each provider by its name. Which of them people may choose is routes.py's to say.
 
 To add one: copy the nearest module, name it in PROVIDERS, and list it under its operations in DEFAULT_PROVIDERS of
 config/settings.py.
 """
 
-from django.conf import settings
 from django.utils.module_loading import import_string
 
 from generations.providers.base import NotOffered, Provider
@@ -22,18 +21,3 @@ def get(name: str) -> Provider:
         raise NotOffered(f"There is no provider {name!r}; there are {', '.join(sorted(PROVIDERS))}.")
     provider: Provider = import_string(PROVIDERS[name])()
     return provider
-
-
-def offered(operation: str) -> list[Provider]:
-    """The providers that may be chosen for an operation, the default one first; those not set up here are left out."""
-    found = []
-    for name in settings.DEFAULT_PROVIDERS.get(operation, []):
-        try:
-            provider = get(name)
-        except NotOffered:
-            if name not in PROVIDERS:
-                raise  # a setting that names nothing is a mistake to be heard
-            continue
-        if operation in provider.operations:
-            found.append(provider)
-    return found

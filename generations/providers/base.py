@@ -112,14 +112,22 @@ class Job:
     operation: str
     inputs: dict[str, Any]
     provider_job_id: str | None = None
+    # The graph that staff put in place of a provider's shipped one, for providers that run graphs.
+    graph: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The provider has taken the job, under this id of its own."""
+    """The provider has taken the job, under this id of its own.
+
+    One that finishes while we wait says in `answer` how it ended, and gives what it made in `content`: it may not be
+    able to tell either again.
+    """
 
     provider_job_id: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    answer: "Answer | None" = None
+    content: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "evidence", clean_evidence(self.evidence))
@@ -135,6 +143,8 @@ class Answer:
     progress: int | None = None  # percent
     evidence: dict[str, Any] = field(default_factory=dict)
     retry_after_seconds: float | None = None
+    # What the provider counted, of which a price by use is made: input_tokens, output_tokens.
+    usage: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", clean_text(self.status, 60))
@@ -142,6 +152,8 @@ class Answer:
         object.__setattr__(self, "message", None if self.message is None else clean_text(self.message))
         object.__setattr__(self, "progress", None if self.progress is None else min(max(int(self.progress), 0), 100))
         object.__setattr__(self, "evidence", clean_evidence(self.evidence))
+        counted = {name: n for name, n in self.usage.items() if type(n) is int and 0 <= n < 2**53}
+        object.__setattr__(self, "usage", counted)
 
     @property
     def is_terminal(self) -> bool:
@@ -195,10 +207,15 @@ class NotOffered(LookupError):
     """No provider of that name is set up here."""
 
 
+class CallbackRefused(Exception):
+    """A callback that the provider did not send, or not now: its signature, its time or its shape is wrong."""
+
+
 class Provider(ABC):
     """One executor of jobs. Its flags say what it can do; its methods raise ProviderErrors and nothing else.
 
-    Every method may be called at any time, by any process, more than once, for the same job.
+    Every method may be called at any time, by any process, more than once, for the same job. All run on the process's
+    one event loop (calls.py), so none may block it; HTTP clients are kept there by `calls.keep`.
     """
 
     name: ClassVar[str]
@@ -207,33 +224,42 @@ class Provider(ABC):
     is_real: ClassVar[bool]  # an outside provider, whose bill is real money
     has_progress: ClassVar[bool] = False
     has_callbacks: ClassVar[bool] = False
+    has_graphs: ClassVar[bool] = False  # runs a graph for each operation, which staff may edit
     has_cancel: bool = False
     has_lookup: bool = False  # can be asked by our id whether it accepted a job
     has_idempotent_submit: bool = False  # a second submit of one job never makes a second one there
+    submit_seconds_max: float | None = None  # how long a submit may take; None: PROVIDER_TIMEOUT_SECONDS
 
     @abstractmethod
-    def submit(self, job: Job) -> Accepted:
+    async def submit(self, job: Job) -> Accepted:
         """The job is accepted there. Raises Refused, TryLater (both: surely not accepted) or Unknown."""
 
     @abstractmethod
-    def poll(self, job: Job) -> Answer:
+    async def poll(self, job: Job) -> Answer:
         """What the provider says of the job now. Raises TryLater or Unknown."""
 
-    def look_up(self, job: Job) -> Answer | Accepted | None:
+    async def look_up(self, job: Job) -> Answer | Accepted | None:
         """What became of a submission in doubt, asked by our id: accepted, or None when it surely never arrived.
 
         Raises TryLater or Unknown where that cannot be told now.
         """
         raise Unknown("unsupported", "no_lookup", f"{self.title} cannot be asked by our reference.")
 
-    def cancel(self, job: Job) -> None:
+    async def cancel(self, job: Job) -> None:
         """The provider has been asked to stop; its next answers say whether it did. Raises NotCancellable."""
         raise NotCancellable("unsupported", "not_cancellable", f"{self.title} cannot stop a job once it has begun.")
 
     @abstractmethod
-    def fetch(self, job: Job, answer: Answer, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
+    async def fetch(self, job: Job, answer: Answer, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
         """The output of a completed job is written to `into`; returns its content type as the provider states it.
 
         Raises OutputUnavailable (nothing there, or too large), TryLater or Unknown (also when `seconds_max` passes);
         after an error `into` may hold a part of it.
         """
+
+    def verify_callback(self, headers: Mapping[str, str], body: bytes) -> str | None:
+        """The provider's id of the job that a signed callback is about; None for one about something else.
+
+        Raises CallbackRefused where the provider did not sign it. What the callback says of the job is never used.
+        """
+        raise CallbackRefused(f"{self.title} sends no callbacks.")

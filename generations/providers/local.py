@@ -3,6 +3,7 @@
 Submitting twice is submitting once, because the folder is named by our own job id and appears whole or not at all.
 """
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -78,7 +79,7 @@ class Local(Provider):
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = Path(folder or settings.LOCAL_DIR)
 
-    def submit(self, job: Job) -> Accepted:
+    async def submit(self, job: Job) -> Accepted:
         if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", job.id):
             raise Refused("400", "invalid_request", "The job's id cannot name a folder.")
         if job.operation not in self.operations:
@@ -108,7 +109,7 @@ class Local(Provider):
                 ) from error
         return Accepted(job.id, {"folder": f"jobs/{job.id}"})
 
-    def poll(self, job: Job) -> Answer:
+    async def poll(self, job: Job) -> Answer:
         folder = self._folder_of(job)
         status = read_json(folder / "status.json")
         if status is None:
@@ -124,13 +125,13 @@ class Local(Provider):
             evidence=said,
         )
 
-    def look_up(self, job: Job) -> Accepted | None:
+    async def look_up(self, job: Job) -> Accepted | None:
         """Accepted when the job's folder is there; None when it is not, and so was never accepted."""
         if not (self._folder_of(job) / "job.json").is_file():
             return None
         return Accepted(job.id, {"folder": f"jobs/{job.id}"})
 
-    def cancel(self, job: Job) -> None:
+    async def cancel(self, job: Job) -> None:
         folder = self._folder_of(job)
         if not (folder / "job.json").is_file():
             raise Unknown("404", "unknown_job", "There is no folder of this job.")
@@ -144,7 +145,10 @@ class Local(Provider):
         except OSError as error:
             raise Unknown("storage", None, "The job's folder could not be written.") from error
 
-    def fetch(self, job: Job, answer: Answer, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
+    async def fetch(self, job: Job, answer: Answer, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
+        return await asyncio.to_thread(self._copy, job, into, bytes_max, seconds_max)
+
+    def _copy(self, job: Job, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
         deadline = time.monotonic() + seconds_max
         try:
             with (self._folder_of(job) / "output.mp4").open("rb") as file:

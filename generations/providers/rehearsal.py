@@ -7,7 +7,6 @@ talks to this machine only.
 import json
 import sys
 import time
-from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from django.conf import settings
 
+from generations.providers import calls
 from generations.providers.base import (
     REFUSING_STATUSES,
     Accepted,
@@ -52,12 +52,14 @@ def stand_in_command(port: int, state: Path | str) -> list[str]:
     ]
 
 
-@cache
-def _client() -> httpx.Client:
-    """One client for the process. It keeps no connection open: a stale one would turn a submission into a doubt."""
-    return httpx.Client(
-        follow_redirects=False, trust_env=False, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    )
+def _client(is_repeatable: bool) -> httpx.AsyncClient:
+    """One client of the process for questions, one for what may be sent once only.
+
+    The second keeps no connection open: a stale one would turn a submission into a doubt.
+    """
+    name = "rehearsal-questions" if is_repeatable else "rehearsal-once"
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64 if is_repeatable else 0)
+    return calls.keep(name, lambda: httpx.AsyncClient(follow_redirects=False, trust_env=False, limits=limits))
 
 
 def _is_loopback(url: str) -> bool:
@@ -90,10 +92,10 @@ class Rehearsal(Provider):
         if has_idempotent_submit is not None:
             self.has_idempotent_submit = has_idempotent_submit
 
-    def submit(self, job: Job) -> Accepted:
+    async def submit(self, job: Job) -> Accepted:
         body = {"reference": job.id} | {name: job.inputs.get(name) for name in ("prompt", "seconds", "size", "quality")}
         try:
-            answered = self._ask("POST", "/v1/videos", body, {"Idempotency-Key": job.id})
+            answered = await self._ask("POST", "/v1/videos", body, {"Idempotency-Key": job.id})
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TryLater(
                 "network", "not_connected", "The provider could not be reached; nothing was sent."
@@ -104,8 +106,8 @@ class Rehearsal(Provider):
             answered.raise_doubt()
         return Accepted(self._job_id_in(answered, answered.read_object()), answered.evidence())
 
-    def look_up(self, job: Job) -> Accepted | None:
-        answered = self._ask_connected("GET", f"/v1/videos?reference={quote(job.id, safe='')}")
+    async def look_up(self, job: Job) -> Accepted | None:
+        answered = await self._ask_connected("GET", f"/v1/videos?reference={quote(job.id, safe='')}")
         if answered.status != "200":
             answered.raise_doubt()
         found = answered.read_object().get("data")
@@ -116,8 +118,8 @@ class Rehearsal(Provider):
         first = found[0] if isinstance(found[0], dict) else {}
         return Accepted(self._job_id_in(answered, first), answered.evidence() | {"jobs_found": len(found)})
 
-    def poll(self, job: Job) -> Answer:
-        answered = self._ask_connected("GET", self._path_of(job))
+    async def poll(self, job: Job) -> Answer:
+        answered = await self._ask_connected("GET", self._path_of(job))
         if answered.status != "200":
             answered.raise_doubt()
         said = answered.read_object()
@@ -134,24 +136,24 @@ class Rehearsal(Provider):
             retry_after_seconds=answered.retry_after_seconds,
         )
 
-    def cancel(self, job: Job) -> None:
-        answered = self._ask_connected("POST", f"{self._path_of(job)}/cancel", {})
+    async def cancel(self, job: Job) -> None:
+        answered = await self._ask_connected("POST", f"{self._path_of(job)}/cancel", {})
         if answered.status == "409":
             raise NotCancellable(answered.status, *answered.error(), answered.evidence())
         if answered.status != "200":
             answered.raise_doubt()
 
-    def fetch(self, job: Job, answer: Answer, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
+    async def fetch(self, job: Job, answer: Answer, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
         deadline = time.monotonic() + seconds_max
         try:
             url, timeout = f"{self.url}{self._path_of(job)}/content", min(self.timeout_seconds, seconds_max)
-            with _client().stream("GET", url, headers=self._headers(), timeout=timeout) as response:
+            async with _client(True).stream("GET", url, headers=self._headers(), timeout=timeout) as response:
                 if response.status_code != 200:
-                    answered = _Answered(response, _read(response, deadline))
+                    answered = _Answered(response, await _read(response, deadline))
                     if answered.status in ("404", "410"):
                         raise OutputUnavailable(answered.status, *answered.error(), answered.evidence())
                     answered.raise_doubt()
-                _copy(response, into, bytes_max, deadline)
+                await _copy(response, into, bytes_max, deadline)
                 return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         except httpx.TimeoutException as error:
             raise Unknown("timeout", type(error).__name__, "The output did not arrive in time.") from error
@@ -166,13 +168,13 @@ class Rehearsal(Provider):
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {CREDENTIAL}", "Accept-Encoding": "identity", "User-Agent": "holdfast"}
 
-    def _ask_connected(self, method: str, path: str, body: dict[str, Any] | None = None) -> "_Answered":
+    async def _ask_connected(self, method: str, path: str, body: dict[str, Any] | None = None) -> "_Answered":
         try:
-            return self._ask(method, path, body)
+            return await self._ask(method, path, body)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unknown("network", "not_connected", "The provider could not be reached.") from error
 
-    def _ask(
+    async def _ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, more: dict[str, str] | None = None
     ) -> "_Answered":
         """The answer, whatever its status. Raises Unknown for a broken or late one, httpx's own where unconnected."""
@@ -184,8 +186,9 @@ class Rehearsal(Provider):
         deadline = time.monotonic() + self.timeout_seconds
         try:
             url, timeout = self.url + path, self.timeout_seconds
-            with _client().stream(method, url, headers=headers, content=content, timeout=timeout) as response:
-                return _Answered(response, _read(response, deadline))
+            client = _client(method == "GET")
+            async with client.stream(method, url, headers=headers, content=content, timeout=timeout) as response:
+                return _Answered(response, await _read(response, deadline))
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise
         except httpx.TimeoutException as error:
@@ -201,10 +204,10 @@ class Rehearsal(Provider):
         return found
 
 
-def _read(response: httpx.Response, deadline: float) -> bytes:
+async def _read(response: httpx.Response, deadline: float) -> bytes:
     """The body as far as JSON_BYTES_MAX; a longer one is garbage."""
     read = bytearray()
-    for part in response.iter_raw(16 * 1024):
+    async for part in response.aiter_raw(16 * 1024):
         read += part
         if len(read) > JSON_BYTES_MAX:
             raise Unknown(
@@ -215,11 +218,11 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     return bytes(read)
 
 
-def _copy(response: httpx.Response, into: BinaryIO, bytes_max: int, deadline: float) -> None:
+async def _copy(response: httpx.Response, into: BinaryIO, bytes_max: int, deadline: float) -> None:
     length, expected = 0, response.headers.get("Content-Length", "")
     if expected.isdigit() and int(expected[:18]) > bytes_max:
         raise OutputUnavailable("413", "output_too_large", f"The output is larger than {bytes_max} bytes.")
-    for part in response.iter_raw(64 * 1024):
+    async for part in response.aiter_raw(64 * 1024):
         length += len(part)
         if length > bytes_max:
             raise OutputUnavailable("413", "output_too_large", f"The output is larger than {bytes_max} bytes.")

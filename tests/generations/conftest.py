@@ -45,19 +45,20 @@ def catalogue(transactional_db: None) -> None:
 
 @pytest.fixture
 def provider_calls(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> list[str]:
-    """What the rehearsal provider was asked, in order. Every call is checked: no transaction is open around it, neither
-    in its own thread nor in the test's, which waits for it."""
+    """What the rehearsal provider was asked, in order.
+
+    Every call is checked: no transaction is open in the test's thread, which waits for it.
+    """
     calls: list[str] = []
     of_test = connections["default"]
 
     def watched(name: str) -> Callable[..., Any]:
         original = getattr(Rehearsal, name)
 
-        def call(self: Rehearsal, *args: Any) -> Any:
+        async def call(self: Rehearsal, *args: Any) -> Any:
             calls.append(name)
-            for one in (of_test, connections["default"]):
-                assert not one.in_atomic_block, f"{name} was called inside a transaction"
-            return original(self, *args)
+            assert not of_test.in_atomic_block, f"{name} was called inside a transaction"
+            return await original(self, *args)
 
         return call
 

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from billing import clock
+from generations import routes
 from generations.models import SettlementRule
 from generations.settlement import SHIPPED_RULES
 from tools_registry.catalogue import SHIPPED_COSTS
@@ -22,4 +23,5 @@ class Command(BaseCommand):
         rules = [SettlementRule(**rule) for rule in SHIPPED_RULES]
         new = [rule for rule in rules if tuple(getattr(rule, column) for column in columns) not in known]
         SettlementRule.objects.bulk_create(new, ignore_conflicts=True)
-        self.stdout.write(f"{len(costs)} prices and {len(new)} settlement rules installed")
+        routes_made = routes.install()
+        self.stdout.write(f"{len(costs)} prices, {len(new)} settlement rules and {routes_made} routes installed")

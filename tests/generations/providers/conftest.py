@@ -1,5 +1,6 @@
 """The real servers that provider tests talk to: a stand-in and a renderer, each in its own process."""
 
+import inspect
 import os
 import signal
 import subprocess
@@ -12,9 +13,28 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from generations.providers import calls
 from generations.providers.base import Answer, Job, Provider, ProviderError
 from generations.providers.local import PROJECT, Local, renderer_command, renderer_environment
 from generations.providers.rehearsal import Rehearsal, stand_in_command
+
+
+class Asked:
+    """A provider whose calls are made on the process's own loop and waited for, as the lifecycle does."""
+
+    provider: Provider
+
+    def __init__(self, provider: Provider) -> None:
+        self.__dict__["provider"] = provider
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.provider, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+        return lambda *args: calls.run(found(*args), 60)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.provider, name, value)
 
 
 class StandIn:
@@ -88,11 +108,11 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def rehearsal(stand_in: StandIn, settings: Any) -> Rehearsal:
+def rehearsal(stand_in: StandIn, settings: Any) -> Asked:
     settings.REHEARSAL_ENABLED = True
     settings.REHEARSAL_URL = stand_in.url
     settings.PROVIDER_TIMEOUT_SECONDS = 1.5
-    return Rehearsal()
+    return Asked(Rehearsal())
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +123,9 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Renderer]:
 
 
 @pytest.fixture
-def local(renderer: Renderer, settings: Any) -> Local:
+def local(renderer: Renderer, settings: Any) -> Asked:
     settings.LOCAL_DIR = renderer.folder
-    return Local()
+    return Asked(Local())
 
 
 def new_job(prompt: str = "A lighthouse at dawn", **inputs: Any) -> Job:
@@ -113,7 +133,7 @@ def new_job(prompt: str = "A lighthouse at dawn", **inputs: Any) -> Job:
     return Job(id=str(uuid7()), operation="ai/video", inputs=given)
 
 
-def accepted(provider: Provider, job: Job) -> Job:
+def accepted(provider: Asked, job: Job) -> Job:
     """The job after its submission, with the provider's id."""
     return Job(job.id, job.operation, job.inputs, provider.submit(job).provider_job_id)
 
@@ -128,7 +148,7 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     raise AssertionError(f"It did not come true within {seconds} s.")
 
 
-def ended(provider: Provider, job: Job, seconds: float = 30.0) -> Answer:
+def ended(provider: Asked, job: Job, seconds: float = 30.0) -> Answer:
     """The provider's first terminal answer, polled for through whatever doubt comes before."""
 
     def ask() -> Answer | None:

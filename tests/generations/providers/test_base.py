@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from generations import providers
+from generations import providers, routes
 from generations.providers.base import (
     EVIDENCE_BYTES_MAX,
     Answer,
@@ -105,30 +105,33 @@ def test_retry_after_is_read_or_ignored(header: str | None, seconds: float | Non
     assert parse_retry_after(header, datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)) == seconds
 
 
+@pytest.mark.django_db
 def test_the_registry_offers_what_the_settings_name(settings: Any) -> None:
     settings.REHEARSAL_ENABLED, settings.REHEARSAL_URL = True, "http://127.0.0.1:9"
     settings.DEFAULT_PROVIDERS = {"ai/video": ["local", "rehearsal"]}
-    assert [type(provider) for provider in providers.offered("ai/video")] == [Local, Rehearsal]
-    assert providers.offered("ai/other") == []
+    assert [type(provider) for provider in routes.offered("ai/video")] == [Local, Rehearsal]
+    assert routes.offered("ai/other") == []
     settings.DEFAULT_PROVIDERS = {"ai/video": ["nobody"]}
     with pytest.raises(NotOffered):
-        providers.offered("ai/video")
+        routes.offered("ai/video")
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("url", ["", "http://provider.example", "http://10.0.0.7:80", "http://127.0.0.1.example:80"])
 def test_the_rehearsal_talks_to_this_machine_only(settings: Any, url: str) -> None:
     settings.REHEARSAL_ENABLED, settings.REHEARSAL_URL = True, url
     with pytest.raises(NotOffered):
         providers.get("rehearsal")
-    assert [provider.name for provider in providers.offered("ai/video")] == ["local"]
+    assert [provider.name for provider in routes.offered("ai/video")] == ["local"]
 
 
+@pytest.mark.django_db
 def test_the_rehearsal_cannot_be_made_where_it_is_switched_off(settings: Any) -> None:
     settings.REHEARSAL_ENABLED, settings.REHEARSAL_URL = False, "http://127.0.0.1:9"
     with pytest.raises(NotOffered):
         providers.get("rehearsal")
     with pytest.raises(NotOffered):
         Rehearsal("http://127.0.0.1:9")
-    assert [provider.name for provider in providers.offered("ai/video")] == ["local"]
+    assert [provider.name for provider in routes.offered("ai/video")] == ["local"]
     with pytest.raises(NotOffered):
         providers.get("nobody")

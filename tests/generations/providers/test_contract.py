@@ -17,16 +17,16 @@ from generations.providers.base import (
     Refused,
     Unknown,
 )
-from tests.generations.providers.conftest import accepted, ended, new_job, until
+from tests.generations.providers.conftest import Asked, accepted, ended, new_job, until
 
 
 @pytest.fixture(params=["local", "rehearsal"])
 def provider(request: pytest.FixtureRequest) -> Provider:
-    found: Provider = request.getfixturevalue(request.param)
+    found: Asked = request.getfixturevalue(request.param)
     return found
 
 
-def test_a_job_goes_from_accepted_to_a_playable_output(provider: Provider, tmp_path: Any) -> None:
+def test_a_job_goes_from_accepted_to_a_playable_output(provider: Asked, tmp_path: Any) -> None:
     job = accepted(provider, new_job(seconds=2))
     answer = ended(provider, job)
     assert (answer.status, answer.progress, answer.code) == ("completed", 100, None)
@@ -36,17 +36,17 @@ def test_a_job_goes_from_accepted_to_a_playable_output(provider: Provider, tmp_p
     assert outputs.probe(path) == outputs.Probe("video/mp4", path.stat().st_size, 2.0, 640, 360)
 
 
-def test_the_flags_say_what_the_methods_do(provider: Provider) -> None:
+def test_the_flags_say_what_the_methods_do(provider: Asked) -> None:
     assert provider.title
     assert provider.operations
     assert not provider.is_real
     assert not provider.has_callbacks
     assert provider.has_progress
-    assert provider.has_lookup == (type(provider).look_up is not Provider.look_up)
-    assert provider.has_cancel == (type(provider).cancel is not Provider.cancel)
+    assert provider.has_lookup == (type(provider.provider).look_up is not Provider.look_up)
+    assert provider.has_cancel == (type(provider.provider).cancel is not Provider.cancel)
 
 
-def test_progress_only_grows_until_the_end(provider: Provider) -> None:
+def test_progress_only_grows_until_the_end(provider: Asked) -> None:
     job = accepted(provider, new_job("Slow [slow 1s]", seconds=4, size="1280x720", quality="high"))
     seen: list[Answer] = []
 
@@ -61,7 +61,7 @@ def test_progress_only_grows_until_the_end(provider: Provider) -> None:
     assert any(0 < percent < 100 for percent in progress)
 
 
-def test_the_look_up_finds_what_was_submitted_and_nothing_else(provider: Provider) -> None:
+def test_the_look_up_finds_what_was_submitted_and_nothing_else(provider: Asked) -> None:
     job = new_job()
     assert provider.look_up(job) is None
     first = provider.submit(job)
@@ -70,7 +70,7 @@ def test_the_look_up_finds_what_was_submitted_and_nothing_else(provider: Provide
     assert found.provider_job_id == first.provider_job_id
 
 
-def test_a_running_job_is_cancelled_and_an_ended_one_is_not(provider: Provider) -> None:
+def test_a_running_job_is_cancelled_and_an_ended_one_is_not(provider: Asked) -> None:
     job = accepted(provider, new_job("Long [slow 30s]", seconds=20, size="1920x1080", quality="high"))
     provider.cancel(job)
     provider.cancel(job)
@@ -86,7 +86,7 @@ def test_a_running_job_is_cancelled_and_an_ended_one_is_not(provider: Provider) 
 @pytest.mark.parametrize(
     "provider_job_id", ["reh_unknown", "no-such-job", "../../etc", "a/b", "x?y=1#z", "ü", " ", "x" * 300]
 )
-def test_a_job_that_the_provider_does_not_know_is_a_doubt(provider: Provider, provider_job_id: str) -> None:
+def test_a_job_that_the_provider_does_not_know_is_a_doubt(provider: Asked, provider_job_id: str) -> None:
     job = replace(new_job(), provider_job_id=provider_job_id)
     with pytest.raises(Unknown) as raised:
         provider.poll(job)
@@ -102,7 +102,7 @@ def test_a_job_that_the_provider_does_not_know_is_a_doubt(provider: Provider, pr
         {"seconds": True}, {"size": "1x1"}, {"size": None}, {"quality": "best"},
     ],
 )  # fmt: skip
-def test_inputs_out_of_bounds_are_refused(provider: Provider, inputs: dict[str, Any]) -> None:
+def test_inputs_out_of_bounds_are_refused(provider: Asked, inputs: dict[str, Any]) -> None:
     job = new_job(**inputs)
     with pytest.raises(Refused) as raised:
         provider.submit(job)
@@ -110,7 +110,7 @@ def test_inputs_out_of_bounds_are_refused(provider: Provider, inputs: dict[str, 
     assert provider.look_up(job) is None
 
 
-def test_an_output_above_the_limit_is_not_taken(provider: Provider) -> None:
+def test_an_output_above_the_limit_is_not_taken(provider: Asked) -> None:
     job = accepted(provider, new_job())
     answer = ended(provider, job)
     with pytest.raises(OutputUnavailable) as raised:
@@ -135,7 +135,7 @@ EVIL = [
 
 
 @pytest.mark.parametrize("prompt", EVIL)
-def test_any_prompt_is_carried_out(provider: Provider, prompt: str, tmp_path: Any) -> None:
+def test_any_prompt_is_carried_out(provider: Asked, prompt: str, tmp_path: Any) -> None:
     job = accepted(provider, new_job(prompt, size="720x1280"))
     answer = ended(provider, job)
     assert answer.status == "completed", answer

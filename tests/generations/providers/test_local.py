@@ -18,12 +18,12 @@ from generations.providers import storyboard
 from generations.providers.base import Answer, OutputUnavailable, Refused, Unknown
 from generations.providers.local import SIZES, Local, renderer_environment
 from generations.providers.local_renderer import QUALITIES, encoder_command, get_ffmpeg_exe, write_json
-from tests.generations.providers.conftest import Renderer, accepted, children_of, ended, new_job, until
+from tests.generations.providers.conftest import Asked, Renderer, accepted, children_of, ended, new_job, until
 
 PROMPT = "A lighthouse at dawn, gulls over calm water, and one small boat that comes home."
 
 
-def test_submitting_twice_is_one_job(local: Local) -> None:
+def test_submitting_twice_is_one_job(local: Asked) -> None:
     job = new_job()
     assert local.submit(job).provider_job_id == local.submit(job).provider_job_id == job.id
     assert ended(local, accepted(local, job)).status == "completed"
@@ -31,7 +31,7 @@ def test_submitting_twice_is_one_job(local: Local) -> None:
     assert local.poll(job).evidence["starts"] == 1
 
 
-def test_submissions_of_one_job_at_once_are_one_job(local: Local) -> None:
+def test_submissions_of_one_job_at_once_are_one_job(local: Asked) -> None:
     job, results = new_job(), []
     threads = [threading.Thread(target=lambda: results.append(local.submit(job))) for _ in range(16)]
     for thread in threads:
@@ -43,7 +43,7 @@ def test_submissions_of_one_job_at_once_are_one_job(local: Local) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b", "a\x00b", "-rf", "x" * 65])
-def test_an_id_that_cannot_name_a_folder_is_refused(local: Local, name: str) -> None:
+def test_an_id_that_cannot_name_a_folder_is_refused(local: Asked, name: str) -> None:
     job = new_job()
     with pytest.raises(Refused):
         local.submit(type(job)(name, job.operation, job.inputs))
@@ -52,12 +52,12 @@ def test_an_id_that_cannot_name_a_folder_is_refused(local: Local, name: str) -> 
 def test_a_folder_that_cannot_be_written_is_a_doubt(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unknown) as raised:
-        Local(tmp_path / "file").submit(new_job())
+        Asked(Local(tmp_path / "file")).submit(new_job())
     assert raised.value.status == "storage"
 
 
 def test_a_queued_job_says_so_before_any_renderer_runs(tmp_path: Path) -> None:
-    local, job = Local(tmp_path), new_job()
+    local, job = Asked(Local(tmp_path)), new_job()
     local.submit(job)
     assert (local.poll(job).status, local.poll(job).progress) == ("queued", 0)
     with pytest.raises(OutputUnavailable):
@@ -65,7 +65,7 @@ def test_a_queued_job_says_so_before_any_renderer_runs(tmp_path: Path) -> None:
 
 
 def test_a_damaged_status_reads_as_queued_and_a_damaged_job_as_unknown(tmp_path: Path) -> None:
-    local, job = Local(tmp_path), new_job()
+    local, job = Asked(Local(tmp_path)), new_job()
     local.submit(job)
     (tmp_path / "jobs" / job.id / "status.json").write_text('{"status": "comp')
     assert local.poll(job).status == "queued"
@@ -75,7 +75,7 @@ def test_a_damaged_status_reads_as_queued_and_a_damaged_job_as_unknown(tmp_path:
 
 
 def test_a_killed_renderer_loses_nothing_and_leaves_no_process(tmp_path: Path) -> None:
-    local, renderer = Local(tmp_path), Renderer(tmp_path)
+    local, renderer = Asked(Local(tmp_path)), Renderer(tmp_path)
     jobs = [new_job(PROMPT, seconds=6, size="1280x720", quality="high"), new_job(PROMPT), new_job(PROMPT)]
     for job in jobs:
         local.submit(job)
@@ -140,7 +140,7 @@ def _kill_encoders(renderer: Renderer) -> bool:
 
 
 def test_an_encoder_that_dies_is_a_failure_with_its_code(tmp_path: Path) -> None:
-    local, renderer = Local(tmp_path), Renderer(tmp_path)
+    local, renderer = Asked(Local(tmp_path)), Renderer(tmp_path)
     job = new_job(PROMPT, seconds=20, size="1920x1080", quality="high")
     local.submit(job)
     until(lambda: _kill_encoders(renderer))
@@ -151,7 +151,7 @@ def test_an_encoder_that_dies_is_a_failure_with_its_code(tmp_path: Path) -> None
 
 
 def test_a_child_that_dies_is_tried_again_once(tmp_path: Path) -> None:
-    local, renderer = Local(tmp_path), Renderer(tmp_path)
+    local, renderer = Asked(Local(tmp_path)), Renderer(tmp_path)
     job = new_job(PROMPT, seconds=20, size="1920x1080", quality="high")
     local.submit(job)
     for starts in (1, 2):
@@ -165,7 +165,7 @@ def test_a_child_that_dies_is_tried_again_once(tmp_path: Path) -> None:
 
 
 def test_old_ended_jobs_are_removed_and_others_stay(tmp_path: Path) -> None:
-    local = Local(tmp_path)
+    local = Asked(Local(tmp_path))
     ages = {"completed": 15, "failed": 13}
     jobs = {status: new_job() for status in ages}
     for status, days in ages.items():
@@ -218,7 +218,7 @@ def test_the_same_prompt_is_the_same_landscape_and_it_moves() -> None:
     assert first[0].tobytes() != first[6].tobytes()
 
 
-def test_the_video_is_made_for_browsers(local: Local, renderer: Renderer) -> None:
+def test_the_video_is_made_for_browsers(local: Asked, renderer: Renderer) -> None:
     job = new_job(PROMPT)
     local.submit(job)
     ended(local, job)
@@ -239,5 +239,5 @@ def test_every_quality_has_its_own_rate_and_the_exact_number_of_frames() -> None
 
 def test_settings_choose_the_folder(settings: Any, tmp_path: Path) -> None:
     settings.LOCAL_DIR = tmp_path / "elsewhere"
-    Local().submit(new_job())
+    Asked(Local()).submit(new_job())
     assert len(list((tmp_path / "elsewhere" / "jobs").iterdir())) == 1

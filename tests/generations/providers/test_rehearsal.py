@@ -20,10 +20,10 @@ from generations.providers.base import (
 )
 from generations.providers.rehearsal import Rehearsal
 from generations.providers.rehearsal_words import WORDS, parse
-from tests.generations.providers.conftest import StandIn, accepted, ended, new_job, until
+from tests.generations.providers.conftest import Asked, StandIn, accepted, ended, new_job, until
 
 
-def outcomes(provider: Rehearsal, job: Job, count: int) -> list[str]:
+def outcomes(provider: Asked, job: Job, count: int) -> list[str]:
     """What so many polls in a row came to: the status, or the error's kind and status."""
     found = []
     for _ in range(count):
@@ -47,7 +47,7 @@ def outcomes(provider: Rehearsal, job: Job, count: int) -> list[str]:
         ("[an unknown thing] [poll abc] [late soon]", "completed", None),
     ],
 )
-def test_the_end_of_a_job(rehearsal: Rehearsal, prompt: str, status: str, code: str | None) -> None:
+def test_the_end_of_a_job(rehearsal: Asked, prompt: str, status: str, code: str | None) -> None:
     answer = ended(rehearsal, accepted(rehearsal, new_job(prompt)))
     assert (answer.status, answer.code) == (status, code)
     assert bool(answer.message) == bool(code)
@@ -55,7 +55,7 @@ def test_the_end_of_a_job(rehearsal: Rehearsal, prompt: str, status: str, code: 
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
-def test_submit_with_a_refusing_status_accepts_nothing(rehearsal: Rehearsal, stand_in: StandIn, status: int) -> None:
+def test_submit_with_a_refusing_status_accepts_nothing(rehearsal: Asked, stand_in: StandIn, status: int) -> None:
     job = new_job(f"[submit {status}]")
     for _ in range(2):
         with pytest.raises(Refused) as raised:
@@ -67,7 +67,7 @@ def test_submit_with_a_refusing_status_accepts_nothing(rehearsal: Rehearsal, sta
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 405, 409])
 def test_submit_with_any_other_status_is_a_doubt_and_accepts_nothing(
-    rehearsal: Rehearsal, stand_in: StandIn, status: int
+    rehearsal: Asked, stand_in: StandIn, status: int
 ) -> None:
     job = new_job(f"[submit {status}]")
     with pytest.raises(Unknown) as raised:
@@ -77,7 +77,7 @@ def test_submit_with_any_other_status_is_a_doubt_and_accepts_nothing(
     assert rehearsal.look_up(job) is None
 
 
-def test_submit_429_is_try_later_twice_and_then_accepted(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_submit_429_is_try_later_twice_and_then_accepted(rehearsal: Asked, stand_in: StandIn) -> None:
     job = new_job("[submit 429]")
     for _ in range(2):
         with pytest.raises(TryLater) as raised:
@@ -87,7 +87,7 @@ def test_submit_429_is_try_later_twice_and_then_accepted(rehearsal: Rehearsal, s
     assert stand_in.submits(job.id) == {"received": 3, "accepted": 1}
 
 
-def test_timeout_after_accept_is_a_doubt_that_the_look_up_ends(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_timeout_after_accept_is_a_doubt_that_the_look_up_ends(rehearsal: Asked, stand_in: StandIn) -> None:
     job = new_job("[timeout_after_accept]")
     began = time.monotonic()
     with pytest.raises(Unknown) as raised:
@@ -101,19 +101,19 @@ def test_timeout_after_accept_is_a_doubt_that_the_look_up_ends(rehearsal: Rehear
 
 
 @pytest.mark.parametrize(("status", "kind"), [(503, "Unknown"), (404, "Unknown"), (401, "Unknown"), (429, "TryLater")])
-def test_poll_with_a_status_is_answered_so_three_times(rehearsal: Rehearsal, status: int, kind: str) -> None:
+def test_poll_with_a_status_is_answered_so_three_times(rehearsal: Asked, status: int, kind: str) -> None:
     job = accepted(rehearsal, new_job(f"[poll {status}]"))
     assert outcomes(rehearsal, job, 3) == [f"{kind} {status}"] * 3
     assert ended(rehearsal, job).status == "completed"
 
 
-def test_garbage_is_unreadable_three_times(rehearsal: Rehearsal) -> None:
+def test_garbage_is_unreadable_three_times(rehearsal: Asked) -> None:
     job = accepted(rehearsal, new_job("[garbage]"))
     assert outcomes(rehearsal, job, 3) == ["Unknown garbage"] * 3
     assert ended(rehearsal, job).status == "completed"
 
 
-def test_an_unknown_word_is_passed_through_until_the_stand_in_is_told(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_an_unknown_word_is_passed_through_until_the_stand_in_is_told(rehearsal: Asked, stand_in: StandIn) -> None:
     job = accepted(rehearsal, new_job("[unknown_word]"))
     assert outcomes(rehearsal, job, 4) == ["transmogrified"] * 4
     assert not rehearsal.poll(job).is_known
@@ -122,7 +122,7 @@ def test_an_unknown_word_is_passed_through_until_the_stand_in_is_told(rehearsal:
     assert (answer.status, answer.code, answer.message) == ("failed", "told", "As told.")
 
 
-def test_silent_never_answers(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_silent_never_answers(rehearsal: Asked, stand_in: StandIn) -> None:
     job = accepted(rehearsal, new_job("[silent]"))
     assert outcomes(rehearsal, job, 3) == ["Unknown network"] * 3
     stand_in.post("advance", seconds=8 * 86_400)
@@ -130,7 +130,7 @@ def test_silent_never_answers(rehearsal: Rehearsal, stand_in: StandIn) -> None:
     assert isinstance(rehearsal.look_up(job), Accepted)
 
 
-def test_late_is_silent_until_its_time_and_has_then_succeeded(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_late_is_silent_until_its_time_and_has_then_succeeded(rehearsal: Asked, stand_in: StandIn) -> None:
     job = accepted(rehearsal, new_job("[late 70m]"))
     assert outcomes(rehearsal, job, 2) == ["Unknown network"] * 2
     stand_in.post("advance", seconds=69 * 60)
@@ -139,7 +139,7 @@ def test_late_is_silent_until_its_time_and_has_then_succeeded(rehearsal: Rehears
     assert outcomes(rehearsal, job, 1) == ["completed"]
 
 
-def test_slow_takes_its_time_with_progress(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_slow_takes_its_time_with_progress(rehearsal: Asked, stand_in: StandIn) -> None:
     job = accepted(rehearsal, new_job("[slow 20s] [failed busy]"))
     assert rehearsal.poll(job).status in ("queued", "in_progress")
     stand_in.post("advance", seconds=10)
@@ -150,7 +150,7 @@ def test_slow_takes_its_time_with_progress(rehearsal: Rehearsal, stand_in: Stand
     assert (rehearsal.poll(job).status, rehearsal.poll(job).code) == ("failed", "busy")
 
 
-def test_flip_says_completed_first_and_failed_ever_after(rehearsal: Rehearsal) -> None:
+def test_flip_says_completed_first_and_failed_ever_after(rehearsal: Asked) -> None:
     job = accepted(rehearsal, new_job("[flip]"))
     first = ended(rehearsal, job)
     assert first.status == "completed"
@@ -159,7 +159,7 @@ def test_flip_says_completed_first_and_failed_ever_after(rehearsal: Rehearsal) -
     assert rehearsal.fetch(job, first, io.BytesIO(), 10_000_000, 10) == "video/mp4"
 
 
-def test_no_output_completes_and_has_none(rehearsal: Rehearsal) -> None:
+def test_no_output_completes_and_has_none(rehearsal: Asked) -> None:
     job = accepted(rehearsal, new_job("[no_output]"))
     answer = ended(rehearsal, job)
     with pytest.raises(OutputUnavailable) as raised:
@@ -178,7 +178,7 @@ def test_words_are_read_together_and_what_is_none_is_text() -> None:
         assert word.sentence.endswith(".")
 
 
-def test_nothing_listening_is_surely_not_accepted_and_later_a_doubt(rehearsal: Rehearsal) -> None:
+def test_nothing_listening_is_surely_not_accepted_and_later_a_doubt(rehearsal: Asked) -> None:
     rehearsal.url = "http://127.0.0.1:1"
     with pytest.raises(TryLater) as raised:
         rehearsal.submit(new_job())
@@ -191,15 +191,13 @@ def test_nothing_listening_is_surely_not_accepted_and_later_a_doubt(rehearsal: R
         rehearsal.fetch(job, None, io.BytesIO(), 10, 1)  # type: ignore[arg-type]
 
 
-def test_a_second_submit_is_a_second_job_unless_the_stand_in_is_idempotent(
-    rehearsal: Rehearsal, stand_in: StandIn
-) -> None:
+def test_a_second_submit_is_a_second_job_unless_the_stand_in_is_idempotent(rehearsal: Asked, stand_in: StandIn) -> None:
     job = new_job()
     assert rehearsal.submit(job).provider_job_id != rehearsal.submit(job).provider_job_id
     assert stand_in.submits(job.id) == {"received": 2, "accepted": 2}
     stand_in.post("settings", idempotent=True)
     try:
-        idempotent, other = Rehearsal(has_idempotent_submit=True), new_job()
+        idempotent, other = Asked(Rehearsal(has_idempotent_submit=True)), new_job()
         assert idempotent.has_idempotent_submit
         assert idempotent.submit(other).provider_job_id == idempotent.submit(other).provider_job_id
         with pytest.raises(Unknown) as raised:
@@ -210,7 +208,7 @@ def test_a_second_submit_is_a_second_job_unless_the_stand_in_is_idempotent(
         stand_in.post("settings", idempotent=False)
 
 
-def test_a_restart_of_the_stand_in_forgets_nothing(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_restart_of_the_stand_in_forgets_nothing(rehearsal: Asked, tmp_path: Path) -> None:
     other = StandIn(tmp_path / "state.sqlite3", "--seconds", "0.2")
     rehearsal.url = other.url
     flipped, late = (accepted(rehearsal, new_job(prompt)) for prompt in ("[flip]", "[late 70m]"))
@@ -227,9 +225,7 @@ def test_a_restart_of_the_stand_in_forgets_nothing(rehearsal: Rehearsal, tmp_pat
 
 
 @pytest.mark.parametrize("point", ["before_accept", "after_accept", "before_poll_answer", "before_output"])
-def test_a_gate_holds_a_request_at_its_point_until_released(
-    rehearsal: Rehearsal, stand_in: StandIn, point: str
-) -> None:
+def test_a_gate_holds_a_request_at_its_point_until_released(rehearsal: Asked, stand_in: StandIn, point: str) -> None:
     job = new_job()
     if point.startswith("before_") and point != "before_accept":
         job = accepted(rehearsal, job)
@@ -255,7 +251,7 @@ def test_a_gate_holds_a_request_at_its_point_until_released(
     assert stand_in.get("gates") == {"closed": [], "waiting": []}
 
 
-def test_a_submission_that_its_client_gave_up_is_not_accepted_later(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_a_submission_that_its_client_gave_up_is_not_accepted_later(rehearsal: Asked, stand_in: StandIn) -> None:
     job = new_job()
     stand_in.post("gates", point="before_accept", reference=job.id)
     with pytest.raises(Unknown) as raised:
@@ -267,7 +263,7 @@ def test_a_submission_that_its_client_gave_up_is_not_accepted_later(rehearsal: R
     assert stand_in.submits(job.id)["accepted"] == 0
 
 
-def test_requests_are_logged_by_reference(rehearsal: Rehearsal, stand_in: StandIn) -> None:
+def test_requests_are_logged_by_reference(rehearsal: Asked, stand_in: StandIn) -> None:
     job = accepted(rehearsal, new_job("[silent]"))
     outcomes(rehearsal, job, 2)
     rows = until(lambda: len(found := stand_in.get("requests", reference=job.id)["requests"]) == 3 and found)
