@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from billing import approvals, clock, errors
+from billing import approvals, clock, credits, errors
 from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, words
 from billing.admin.parts import ReadOnly, code, document, money, tag, text, when
 from billing.models import Approval
@@ -39,30 +39,33 @@ class RatesRefused(errors.BillingError):
     action = "Complete the rates and ask again."
 
 
-def choices_of(operation: registry.Operation) -> dict[str, list[str]]:
-    """What a price may depend on: the operation's inputs that are chosen from a list, with their values."""
-    return {of.name: list(of.choices) for of in operation.fields if isinstance(of, registry.Choice)}
-
-
 def check(slug: str, model: str, rates: Any) -> None:
-    """Raises RatesRefused, naming the rate, unless everything that can be asked for has a price."""
+    """Raises RatesRefused, naming the rate, unless everything that can be asked for has a price that can be held."""
     operation = registry.OPERATIONS[slug]
-    chosen = choices_of(operation)
     try:
         if not isinstance(rates, dict):
             raise pricing.InvalidRates("Write the rates as a JSON object.")
-        pricing.MODELS[model].check(rates, chosen.get("quality", []), chosen.get("size", []))
-        for inputs in _every_choice(operation):
-            pricing.estimate(model, rates, inputs)
+        pricing.check(model, rates, operation.takes)
+        for inputs in _every_choice(operation, model):
+            if pricing.estimate(model, rates, {**inputs, **_largest(operation)}).max > credits.AMOUNT_MAX:
+                raise pricing.InvalidRates("One run could cost more than 1,000,000,000 credits.")
     except pricing.InvalidRates as error:
         raise RatesRefused(str(error)) from error
 
 
-def _every_choice(operation: registry.Operation) -> Iterator[dict[str, Any]]:
-    """The operation's example with every combination of what can be chosen."""
-    chosen = choices_of(operation)
+def _every_choice(operation: registry.Operation, *models: str) -> Iterator[dict[str, Any]]:
+    """The operation's example with every combination of those choices that one of the models makes the price of."""
+    reads = frozenset().union(*(pricing.MODELS[model].reads for model in models))
+    chosen = {name: values for name, values in operation.takes.items() if values and name in reads}
     for values in product(*chosen.values()):
         yield {**operation.example, **dict(zip(chosen, values, strict=True))}
+
+
+def _largest(operation: registry.Operation) -> dict[str, Any]:
+    """The operation's numbers and texts at their largest."""
+    largest: dict[str, Any] = {of.name: of.max for of in operation.fields if isinstance(of, registry.Whole)}
+    texts = {of.name: "\U0001f600" * of.length_max for of in operation.fields if isinstance(of, registry.Text)}
+    return largest | texts
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -145,9 +148,10 @@ class NewPrice(StaffAct):
         }
 
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-        """What the operation's example costs, in every quality and size."""
+        """What the operation's example costs, for every choice that its price is made of."""
         operation = registry.OPERATIONS[instruction["tool"]]
         valid_from = instruction["valid_from"]
+        model, rates = instruction["model"], instruction["rates"]
         now = ToolCost.objects.in_force(instruction["tool"], clock.now())
         rows: list[tuple[str, Any, Any]] = [
             (
@@ -156,28 +160,36 @@ class NewPrice(StaffAct):
                 when(datetime.fromisoformat(valid_from)) if valid_from else "its approval",
             )
         ]
-        for inputs in _every_choice(operation):
-            shown = ", ".join(str(inputs[name]) for name in reversed(choices_of(operation)))
-            before = _price(now.model, now.rates, inputs) if now else None
-            rows.append(
-                (
-                    f"{_size_of_example(inputs)}{shown}",
-                    money(before),
-                    money(_price(instruction["model"], instruction["rates"], inputs)),
-                )
-            )
+        models = {model, now.model} if now else {model}
+        for inputs in _every_choice(operation, *models):
+            named = _named(operation, inputs, models)
+            usual_before, most_before = _usual_and_most(now.model, now.rates, inputs) if now else (None, None)
+            usual, most = _usual_and_most(model, rates, inputs)
+            if (usual_before, usual) != (most_before, most):
+                rows.append((f"{named}, usually", money(usual_before), money(usual)))
+                named = f"{named}, at most"
+            rows.append((named, money(most_before), money(most)))
         return rows
 
 
-def _size_of_example(inputs: dict[str, Any]) -> str:
-    return f"{inputs['seconds']} s, " if "seconds" in inputs else ""
+def _named(operation: registry.Operation, inputs: dict[str, Any], models: set[str]) -> str:
+    """The inputs that the price is made of, in a few words: “4 s, standard, 1280x720”."""
+    reads = frozenset().union(*(pricing.MODELS[model].reads for model in models))
+    numbers = [
+        f"{inputs[of.name]} {of.unit}".strip()
+        for of in operation.fields
+        if isinstance(of, registry.Whole) and of.name in reads
+    ]
+    chosen = [inputs[name] for name, values in operation.takes.items() if values and name in reads]
+    return ", ".join([*numbers, *reversed(chosen)])
 
 
-def _price(model: str, rates: Any, inputs: dict[str, Any]) -> int | None:
+def _usual_and_most(model: str, rates: Any, inputs: dict[str, Any]) -> tuple[int | None, int | None]:
     try:
-        return pricing.estimate(model, rates, inputs).max
-    except pricing.InvalidRates:
-        return None
+        estimate = pricing.estimate(model, rates, inputs)
+    except (pricing.InvalidRates, KeyError):  # an older price, from when it took other inputs
+        return None, None
+    return estimate.typical, estimate.max
 
 
 @approvals.act("price")

@@ -15,7 +15,6 @@ from generations import lifecycle, settlement
 from generations.models import SettlementRule
 from tests.billing.admin.colleague import Colleague, a_form, messages_of, said, url_of
 from tests.conftest import Clock
-from tools_registry import pricing
 from tools_registry.catalogue import SHIPPED_COSTS
 from tools_registry.models import ToolCost
 
@@ -154,7 +153,7 @@ def test_a_price_is_asked_for_approved_and_counts_from_then(staff: Colleague, se
     assert of_four_seconds() == 2_000_000
     assert second.does(Approval.objects.get(), "approve").status_code == 302
     assert of_four_seconds() == 3_000_000
-    assert ToolCost.objects.count() == 2
+    assert ToolCost.objects.filter(tool="ai/video").count() == 2
     new = ToolCost.objects.order_by("-valid_from")[0]
     assert (new.note, new.made_by) == ("Winter", staff.user)
 
@@ -213,15 +212,10 @@ def test_rates_that_leave_something_without_a_price_are_refused(
 
 
 def test_used_prices_are_neither_edited_nor_deleted(staff: Colleague) -> None:
-    cost = ToolCost.objects.get()
-    before = ToolCost.objects.values().get()
+    cost = ToolCost.objects.get(tool="ai/video")
+    before = list(ToolCost.objects.values())
     for name in ("change", "delete"):
         path = reverse(f"admin:tools_registry_toolcost_{name}", args=[cost.pk])
         assert staff.client.post(path, {"rates": "{}", "post": "yes"}).status_code == 403
-    assert ToolCost.objects.values().get() == before
+    assert list(ToolCost.objects.values()) == before
     assert url_of(cost, "price") in staff.get(f"/admin/tools_registry/toolcost/{cost.pk}/change/").content.decode()
-
-
-def test_every_model_checks_its_own_example() -> None:
-    for model in pricing.MODELS.values():
-        model.check(model.rates_example, list(model.rates_example["per_second"]), ["1280x720"])
