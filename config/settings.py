@@ -4,13 +4,14 @@ A value that cannot be read stops the start with the variable's name. Unsafe mix
 """
 
 import os
+import re
 import secrets
 import sys
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -304,6 +305,49 @@ USE_I18N = True
 USE_TZ = True
 USE_THOUSAND_SEPARATOR = False
 
+
+def _output_storage(text: str) -> dict[str, Any]:
+    """Where outputs are kept: the data folder, or the bucket of s3://KEY:SECRET@host/bucket. Never repeats the text."""
+    if not text:
+        return {"BACKEND": "generations.storage.files.Files", "OPTIONS": {"location": DATA_DIR / "files"}}
+
+    def wrong(what: str) -> ImproperlyConfigured:
+        return ImproperlyConfigured(
+            f"HOLDFAST_STORAGE_URL {what}; it looks like s3://KEY:SECRET@host:9000/bucket?region=eu-west-1&tls=true."
+        )
+
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname or "", url.port
+        asked = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
+    except ValueError:
+        raise wrong("cannot be read") from None
+    if url.scheme != "s3":
+        raise wrong("does not begin with s3://")
+    key, secret = unquote(url.username or ""), unquote(url.password or "")
+    if not key or not secret:
+        raise wrong("lacks its key or its secret (%2F stands for a slash in them)")
+    if not re.fullmatch(r"[a-z0-9.-]+|[0-9a-f:.]+", host):
+        raise wrong("lacks its host")
+    bucket = url.path.strip("/")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket) or url.fragment:
+        raise wrong("does not name a bucket")
+    if set(asked) - {"region", "tls"} or asked.get("tls", "true") not in ("true", "false"):
+        raise wrong("has an option other than region=… and tls=true or tls=false")
+    scheme = "https" if asked.get("tls", "true") == "true" else "http"
+    place = f"[{host}]" if ":" in host else host
+    return {
+        "BACKEND": "generations.storage.objects.Objects",
+        "OPTIONS": {
+            "endpoint_url": f"{scheme}://{place}" + (f":{port}" if port else ""),
+            "bucket_name": bucket,
+            "region_name": asked.get("region") or "us-east-1",
+            "access_key": key,
+            "secret_key": secret,
+        },
+    }
+
+
 # Static files
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
@@ -311,7 +355,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").is_dir() else 
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 WHITENOISE_AUTOREFRESH = HOLDFAST_ENV == "test" or DEBUG
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "files"}},
+    "default": _output_storage(env.str("HOLDFAST_STORAGE_URL", "").strip()),
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
         if IS_PRODUCTION

@@ -1,6 +1,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from . import api as of_api
+from . import delivery
 from . import pages as page
 
 pages: list[URLPattern | URLResolver] = [
@@ -12,7 +13,7 @@ pages: list[URLPattern | URLResolver] = [
     path("generations/<uuid:id>/live", page.generation_live, name="generation_live"),
     path("generations/<uuid:id>/cancel", page.cancel, name="generation_cancel"),
     path("generations/<uuid:id>/download", page.download, name="generation_download"),
-    path("outputs/<str:signed>", page.output, name="output"),
+    path("outputs/<str:signed>", delivery.output, name="output"),
     path("account/credits/statement/<uuid:id>", page.entry, name="entry"),
 ]
 

@@ -27,7 +27,15 @@ if IS_CONTROLLER:
     # Before Django reads its settings: their own data folder, and nothing from the person's own environment.
     _folder = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))
     _folder.chmod(0o711)
-    for _name in ("OPENAI_API_KEY", "STRIPE_SECRET_KEY", "COMFYUI_URLS", "REDIS_URL", "EMAIL_URL", "HOLDFAST_DEMO"):
+    for _name in (
+        "OPENAI_API_KEY",
+        "STRIPE_SECRET_KEY",
+        "COMFYUI_URLS",
+        "REDIS_URL",
+        "EMAIL_URL",
+        "HOLDFAST_DEMO",
+        "HOLDFAST_STORAGE_URL",
+    ):
         os.environ.pop(_name, None)
     os.environ |= {
         "HOLDFAST_ENV": "test",
