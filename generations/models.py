@@ -158,6 +158,9 @@ class Generation(models.Model):
     is_emergency = models.BooleanField(default=False)
     # Empty, or why staff should look at it.
     review = models.CharField(max_length=300, blank=True)
+    # The provider's last answer while no rule knows it: phase, status, code, message, is_word, said_at. Staff are asked
+    # once for each; a known answer clears it.
+    unknown_answer = models.JSONField(null=True)
     # After its settlement the provider is asked once more, to see whether it takes its word back.
     is_looked_back = models.BooleanField(default=False)
 
@@ -275,6 +278,7 @@ class Generation(models.Model):
                 condition=Q(is_looked_back=False, credits_charged__isnull=False),
             ),
             models.Index(name="generation_review", fields=["id"], condition=~Q(review="")),
+            models.Index(name="generation_unknown", fields=["id"], condition=Q(unknown_answer__isnull=False)),
             models.Index(name="generation_verdicts", fields=["verdict_at"], condition=Q(verdict_at__isnull=False)),
         ]
         permissions = [
