@@ -2,18 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
+from django.urls import NoReverseMatch, reverse
 
+from . import clock, credits
+from .errors import BillingError
 from .models import Alert, Notice
+
+
+class AlertClearsItself(BillingError):
+    code = "alert_clears_itself"
+    sentence = "This alert clears by itself when it is over."
+    reason = "It says what is so now. Closed by hand it would open again within a minute."
+    action = "Put right what it is about."
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all alerts of one name have in common: their words, and how they end."""
+
+    name: str
+    title: str
+    # What staff do about it, in a sentence or two.
+    advice: str = "Open it in the admin and see what it is about."
+    # Told of something that happened: staff close it. Else of something that is so: it clears when it is so no more.
+    is_closed_by_staff: bool = True
+    # The name of the admin page about its key, and what that page shows.
+    page_of_key: str = ""
+    about: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "hold_late",
+            "A hold is past its end",
+            "Whatever should have ended this hold did not. See that a worker runs (/readyz), then open the hold.",
+            is_closed_by_staff=False,
+            page_of_key="admin:billing_hold_change",
+            about="The hold",
+        ),
+        Kind(
+            "group_quarantined",
+            "A movement of credits was set aside",
+            "The database refused to write it, so nothing of it happened. Run `manage.py reconcile`, look for the "
+            "error in the log, and close the alert when its cause is gone.",
+            page_of_key="admin:billing_account_change",
+            about="The account",
+        ),
+    )
+}
+"""Kinds by name; rooms above add their own. A name that is not here is an alert all the same."""
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name, or a plain one made of the name's words."""
+    return KINDS.get(name) or Kind(name, name.replace("_", " "))
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Something that staff must be told, once. `key` tells it from others of its name."""
+
+    sentence: str
+    key: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def open_alert(name: str, *, key: str = "", sentence: str, facts: dict[str, Any] | None = None) -> None:
     """The alert is open; one that is open already stays as it is, so that a crossing is told once."""
+    open_all(name, [Crossing(sentence, key, facts or {})])
+
+
+def open_all(name: str, crossings: Iterable[Crossing]) -> None:
+    """Each has an open alert; those that have one already stay as they are. Two queries, or none for nothing."""
+    found = list(crossings)
+    if not found:
+        return
+    now = clock.now()
     Alert.objects.bulk_create(
-        [Alert(name=name, key=key, sentence=sentence[:500], facts=facts or {})], ignore_conflicts=True
+        [Alert(name=name, key=one.key, sentence=one.sentence[:500], facts=one.facts, opened_at=now) for one in found],
+        ignore_conflicts=True,
     )
 
 
@@ -24,10 +99,78 @@ def open_keys(name: str) -> list[str]:
 
 def clear_alert(name: str, *, key: str = "") -> None:
     """The alert is cleared, and may open again."""
-    Alert.objects.filter(name=name, key=key, cleared_at=None).update(cleared_at=timezone.now())
+    clear_all(name, [key])
+
+
+def clear_all(name: str, keys: Iterable[str]) -> None:
+    """The alerts of these keys are cleared, and may open again. One query."""
+    Alert.objects.filter(name=name, key__in=list(keys), cleared_at=None).update(cleared_at=clock.Now())
+
+
+def close(alert: UUID) -> bool:
+    """The alert is cleared by staff. False where it was before; AlertClearsItself where it says what is so now."""
+    row = Alert.objects.get(id=alert)
+    if not kind_of(row.name).is_closed_by_staff:
+        raise AlertClearsItself
+    return bool(Alert.objects.filter(id=alert, cleared_at=None).update(cleared_at=clock.Now()))
 
 
 def notify(account: UUID, key: str, title: str, *, body: str = "", link: str = "", level: str = "info") -> None:
     """The account's people will read it in the page and by mail; the same `key` is told once."""
     notice = Notice(account_id=account, key=key[:200], title=title[:200], body=body, link=link[:300], level=level)
     Notice.objects.bulk_create([notice], ignore_conflicts=True)
+
+
+# In words
+
+
+def page_of(alert: Alert) -> str:
+    """The path of the admin page about the alert's key; empty where there is none."""
+    kind = kind_of(alert.name)
+    if not kind.page_of_key or not alert.key:
+        return ""
+    try:
+        return reverse(kind.page_of_key, args=[alert.key])
+    except NoReverseMatch:
+        return ""
+
+
+def told_facts(alert: Alert) -> list[tuple[str, str]]:
+    """What the alert knows, as people read it: label and words. Times first, then figures, then the rest."""
+    found = [(name, _words(name, value)) for name, value in alert.facts.items()]
+    named = sorted((_rank(name), name, words) for name, words in found if words)
+    return [(_label(name), words) for _, name, words in named]
+
+
+def moment_words(moment: datetime) -> str:
+    """A moment as a mail has it: "21 Nov 2026, 16:40 UTC"."""
+    return f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def _rank(name: str) -> int:
+    return 0 if name.endswith("_at") else 1 if name.endswith(("credits", "percent", "jobs")) else 2
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_at").removesuffix("_percent").replace("_", " ").capitalize()
+
+
+def _words(name: str, value: Any) -> str:
+    """The value of a fact in words; empty where it says nothing. Credits are decimal strings, times RFC 3339."""
+    if value is None or value in ("", [], {}):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{_label(inner)} {_words(inner, one)}" for inner, one in sorted(value.items()))
+    if isinstance(value, list):
+        return ", ".join(_words("", one) for one in value)
+    text = " ".join(str(value).split())
+    try:
+        if name.endswith("credits"):
+            return f"{credits.display(credits.parse(text))} credits"
+        if name.endswith("_at"):
+            return moment_words(datetime.fromisoformat(text))
+    except ValueError:
+        return text
+    return f"{text} %" if name.endswith("percent") else text

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 ZERO_DIGEST = bytes(32)
@@ -675,13 +676,18 @@ class Alert(models.Model):
     key = models.CharField(max_length=200, blank=True)
     sentence = models.CharField(max_length=500)
     facts = models.JSONField(default=dict, blank=True)
-    opened_at = models.DateTimeField(auto_now_add=True)
+    # Opened and cleared by the ledger's clock, which is the clock of what it is about.
+    opened_at = models.DateTimeField(default=timezone.now, editable=False)
     mailed_at = models.DateTimeField(null=True, blank=True)
     cleared_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(name="alert_open_once", fields=["name", "key"], condition=Q(cleared_at=None)),
+        ]
+        indexes = [
+            models.Index(name="alert_history", fields=["name", "key"]),
+            models.Index(name="alert_unmailed", fields=["opened_at"], condition=Q(mailed_at=None)),
         ]
         permissions = [("clear_alert", "Can clear alerts")]
 

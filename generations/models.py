@@ -280,6 +280,9 @@ class Generation(models.Model):
             models.Index(name="generation_review", fields=["id"], condition=~Q(review="")),
             models.Index(name="generation_unknown", fields=["id"], condition=Q(unknown_answer__isnull=False)),
             models.Index(name="generation_verdicts", fields=["verdict_at"], condition=Q(verdict_at__isnull=False)),
+            # What ended in the last day: monitoring.py.
+            models.Index(name="generation_ended", fields=["ended_at"], condition=Q(ended_at__isnull=False)),
+            models.Index(name="generation_emergency", fields=["ended_at"], condition=Q(is_emergency=True)),
         ]
         permissions = [
             ("settle_generation", "Can settle a job by hand"),
