@@ -11,16 +11,18 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
+from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing import approvals, clock, credits, errors
 from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, words
-from billing.admin.parts import ReadOnly, code, document, money, tag, text, when
+from billing.admin.parts import Figure, ReadOnly, code, document, money, tag, text, when
 from billing.models import Approval
 
 from . import pricing, registry
+from .catalogue import SHIPPED_COSTS
 from .models import ToolCost
 
 
@@ -35,7 +37,7 @@ class RatesRefused(errors.BillingError):
     code = "invalid_rates"
     status = 422
     sentence = "These rates do not price everything that can be asked for."
-    reason = "Every quality and size needs its rate."
+    reason = "Whatever can be chosen needs its rate."
     action = "Complete the rates and ask again."
 
 
@@ -75,6 +77,18 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def _terms(tool: str) -> dict[str, Any]:
+    """The price that the tool has now, or else the one that Holdfast ships: what a new one begins with."""
+    now = ToolCost.objects.in_force(tool, clock.now())
+    if now is not None:
+        return {"tool": tool, "model": now.model, "rates": now.rates}
+    return {"tool": tool, **_shipped(tool)}
+
+
+def _shipped(tool: str) -> dict[str, Any]:
+    return next({"model": one["model"], "rates": one["rates"]} for one in SHIPPED_COSTS if one["tool"] == tool)
+
+
 class PriceForm(ActForm):
     tool = choice("Tool", [(slug, f"{of.title} ({slug})") for slug, of in registry.OPERATIONS.items()])
     model = choice("How it is priced", [(name, model.title) for name, model in pricing.MODELS.items()])
@@ -82,7 +96,7 @@ class PriceForm(ActForm):
         label="Rates",
         max_length=20_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 18, "class": "code-field", "spellcheck": "false"}),
-        help_text='JSON. Credits are decimal strings, for example "0.5". Every quality and every size needs its rate.',
+        help_text='JSON. Credits are decimal strings, for example "0.5".',
     )
     valid_from = moment(
         "Counts from",
@@ -90,6 +104,12 @@ class PriceForm(ActForm):
         help_text="UTC. Empty, or past by the time a second person approves it: from that approval on.",
     )
     note = words("Note", required=False, max_length=300, help_text="Stands beside the price in the list.")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        model = pricing.MODELS.get(str(self["model"].value()))
+        if model is not None:
+            self.fields["rates"].help_text += f" {model.help}"
 
     def clean_valid_from(self) -> datetime | None:
         valid_from: datetime | None = self.cleaned_data["valid_from"]
@@ -109,11 +129,21 @@ class PriceForm(ActForm):
             try:
                 check(cleaned["tool"], cleaned["model"], cleaned["rates"])
             except RatesRefused as refusal:
+                shipped = _shipped(cleaned["tool"])
                 self.add_error("rates", refusal.message)
+                self.add_error(
+                    "rates",
+                    f"What Holdfast ships for it is “{pricing.MODELS[shipped['model']].title}” with "
+                    f"{json.dumps(shipped['rates'])}",
+                )
         valid_from = cleaned.get("valid_from")
         if valid_from and ToolCost.objects.filter(tool=cleaned.get("tool"), valid_from=valid_from).exists():
             self.add_error("valid_from", PriceTaken.sentence)
         return cleaned
+
+
+def _as_written(terms: dict[str, Any]) -> dict[str, Any]:
+    return {**terms, "rates": json.dumps(terms["rates"], indent=2)}
 
 
 class NewPrice(StaffAct):
@@ -131,11 +161,21 @@ class NewPrice(StaffAct):
 
     def initial(self, row: Any) -> dict[str, Any]:
         if row is not None:
-            return {"tool": row.tool, "model": row.model, "rates": json.dumps(row.rates, indent=2)}
-        now = ToolCost.objects.in_force(next(iter(registry.OPERATIONS)), clock.now())
-        if now is not None:
-            return self.initial(now)
-        return {"rates": json.dumps(next(iter(pricing.MODELS.values())).rates_example, indent=2)}
+            return _as_written({"tool": row.tool, "model": row.model, "rates": row.rates})
+        return _as_written(_terms(next(iter(registry.OPERATIONS))))
+
+    def prefilled(self, query: QueryDict) -> dict[str, Any]:
+        tool = query.get("tool")
+        return _as_written(_terms(tool)) if tool in registry.OPERATIONS else {}
+
+    def now(self, row: Any) -> list[Figure]:
+        """Every tool's price, each a link that begins with its rates."""
+        if row is not None:
+            return []
+        return [
+            Figure(slug, format_html('<a class="row-link" href="?tool={}">Begin with its rates</a>', slug))
+            for slug in registry.OPERATIONS
+        ]
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         valid_from = cleaned["valid_from"]
@@ -176,7 +216,7 @@ def _named(operation: registry.Operation, inputs: dict[str, Any], models: set[st
     """The inputs that the price is made of, in a few words: “4 s, standard, 1280x720”."""
     reads = frozenset().union(*(pricing.MODELS[model].reads for model in models))
     numbers = [
-        f"{inputs[of.name]} {of.unit}".strip()
+        f"{inputs[of.name]:,} {of.unit}".strip()
         for of in operation.fields
         if isinstance(of, registry.Whole) and of.name in reads
     ]
