@@ -1233,4 +1233,10 @@ def _provider(job: Generation) -> Provider:
 
 
 def _as_job(job: Generation) -> Job:
-    return Job(str(job.id), job.operation, job.inputs, job.provider_job_id)
+    return Job(
+        str(job.id),
+        job.operation,
+        job.inputs,
+        job.provider_job_id,
+        is_cancel_asked=job.cancel_asked_at is not None,
+    )

@@ -114,6 +114,8 @@ class Job:
     provider_job_id: str | None = None
     # The graph that staff put in place of a provider's shipped one, for providers that run graphs.
     graph: dict[str, Any] | None = None
+    # Whether `cancel` has been called for it and raised nothing: for a provider that then forgets the job.
+    is_cancel_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ class Provider(ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # for people
     operations: ClassVar[frozenset[str]]
-    is_real: ClassVar[bool]  # an outside provider, whose bill is real money
+    is_real: bool  # an outside provider, whose bill is real money
     has_progress: ClassVar[bool] = False
     has_callbacks: ClassVar[bool] = False
     has_graphs: ClassVar[bool] = False  # runs a graph for each operation, which staff may edit
