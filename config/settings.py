@@ -89,7 +89,6 @@ DEBUG = _yes_or_no("HOLDFAST_DEBUG", False)
 # ---------------------------------------------------------------------------------------------------------------------
 HOLD_SECONDS = _whole("HOLDFAST_HOLD_SECONDS", 3600, 1, 86_400)
 HOLD_SECONDS_MAX = _whole("HOLDFAST_HOLD_SECONDS_MAX", 21_600, 1, 604_800)
-HOLD_ALERT_SECONDS = 7200
 OPEN_HOLDS_MAX = 50
 LEDGER_ACCOUNTS_PER_STATEMENT = 250  # the next are decided while these are written; 1 where distributed by account
 API_READS_PER_MINUTE = 1200
@@ -112,6 +111,16 @@ DEFAULT_PROVIDERS = {
     "ai/video": ["local", "rehearsal"],
 }
 LOCAL_DIR = DATA_DIR / "local"
+# When staff are told (docs/monitoring.md). A share of too few jobs says nothing, so each needs a number of them first.
+HOLD_ALERT_SECONDS = 7200  # a job has kept credits in a hold for longer than this
+ALERT_SETTLEMENT_PERCENT = 5  # of the jobs due for settlement in the last hour, more than so many broke …
+ALERT_SETTLEMENT_JOBS_MIN = 5  # … and so many were due
+ALERT_MODERATION_PERCENT = 20  # of the jobs that ended in the last 24 hours, more than so many were blocked …
+ALERT_MODERATION_JOBS_MIN = 10  # … and so many ended
+ALERT_EMERGENCY_SECONDS = 86_400  # how long an emergency release stays an alert that nobody closes
+ALERT_EMAILS = [address.strip() for address in env.list("HOLDFAST_ALERT_EMAILS", default=[]) if address.strip()]
+if any("@" not in address for address in ALERT_EMAILS):
+    raise ImproperlyConfigured("HOLDFAST_ALERT_EMAILS must be e-mail addresses, separated by commas.")
 # ---------------------------------------------------------------------------------------------------------------------
 
 # Outside services. A base address on loopback is not a real one.
