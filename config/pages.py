@@ -21,10 +21,12 @@ from django_prometheus.exports import ExportToDjangoView
 from billing import clock, credits, people
 from billing.pages import accounts_of, notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
+from generations.storage import Unreachable, output_storage
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
 
 ALL_APPLIED_KEY = "migrations-applied"
+STORAGE_KEY, STORAGE_ASKED_SECONDS = "output-storage-answers", 30
 
 ERRORS = {
     400: (
@@ -153,11 +155,28 @@ def _migrations_waiting() -> int:
     return waiting
 
 
+def _storage_answers() -> str:
+    """`ok`, or why outputs cannot be stored now. Asked at most once in STORAGE_ASKED_SECONDS, for all processes."""
+    said = cache.get(STORAGE_KEY)
+    if said is None:
+        try:
+            output_storage().ping()
+            said = "ok"
+        except Unreachable as error:
+            said = str(error)
+        cache.set(STORAGE_KEY, said, timeout=STORAGE_ASKED_SECONDS)
+    return str(said)
+
+
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """The database answers, every migration is applied, and a worker has shown itself lately."""
+    """The database answers, every migration is applied, and a worker has shown itself lately.
+
+    Whether the storage of outputs answers is said too. Without it jobs wait for it, nothing is lost, the rest works.
+    """
     checks: dict[str, str] = {}
+    storage = ""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -167,11 +186,16 @@ def readyz(request: HttpRequest) -> HttpResponse:
         age = heartbeat_age_seconds()
         is_beating = age is not None and age <= settings.HEARTBEAT_LATE_SECONDS
         checks["worker"] = "ok" if is_beating else "never seen" if age is None else f"last seen {age:.0f} s ago"
+        storage = _storage_answers()
     except Exception as error:  # whatever it is, this process is not ready
         checks["database"] = type(error).__name__
     is_ready = all(value == "ok" for value in checks.values())
     return JsonResponse(
-        {"status": "ready" if is_ready else "not ready", "checks": checks}, status=200 if is_ready else 503
+        {
+            "status": "ready" if is_ready else "not ready",
+            "checks": checks | ({"storage": storage} if storage else {}),
+        },
+        status=200 if is_ready else 503,
     )
 
 

@@ -43,7 +43,12 @@ def test_ready_needs_a_worker_that_was_seen_lately(client: Client, settings: Any
     cache.delete(tasks.HEARTBEAT_KEY)
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["checks"] == {"database": "ok", "migrations": "ok", "worker": "never seen"}
+    assert answer.json()["checks"] == {
+        "database": "ok",
+        "migrations": "ok",
+        "worker": "never seen",
+        "storage": "ok",
+    }
     cache.set(tasks.HEARTBEAT_KEY, time.time() - 91)
     assert client.get("/readyz").json()["checks"]["worker"] == "last seen 91 s ago"
     tasks.heartbeat()
