@@ -5,6 +5,7 @@ talks to this machine only.
 """
 
 import json
+import re
 import sys
 import time
 from ipaddress import ip_address
@@ -161,9 +162,9 @@ class Rehearsal(Provider):
             raise Unknown("network", type(error).__name__, "The connection broke.") from error
 
     def _path_of(self, job: Job) -> str:
-        if not job.provider_job_id:
-            raise Unknown("404", "no_provider_job_id", "The job has no id at the provider yet.")
-        return f"/v1/videos/{quote(job.provider_job_id, safe='')}"
+        if not re.fullmatch(r"[\w-]{1,200}", job.provider_job_id or "", re.ASCII):
+            raise Unknown("404", "unknown_job", "That is not the id of a job there.")
+        return f"/v1/videos/{job.provider_job_id}"
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {CREDENTIAL}", "Accept-Encoding": "identity", "User-Agent": "holdfast"}
@@ -207,7 +208,7 @@ class Rehearsal(Provider):
 async def _read(response: httpx.Response, deadline: float) -> bytes:
     """The body as far as JSON_BYTES_MAX; a longer one is garbage."""
     read = bytearray()
-    async for part in response.aiter_raw(16 * 1024):
+    async for part in response.aiter_raw():
         read += part
         if len(read) > JSON_BYTES_MAX:
             raise Unknown(
@@ -222,7 +223,7 @@ async def _copy(response: httpx.Response, into: BinaryIO, bytes_max: int, deadli
     length, expected = 0, response.headers.get("Content-Length", "")
     if expected.isdigit() and int(expected[:18]) > bytes_max:
         raise OutputUnavailable("413", "output_too_large", f"The output is larger than {bytes_max} bytes.")
-    async for part in response.aiter_raw(64 * 1024):
+    async for part in response.aiter_raw():
         length += len(part)
         if length > bytes_max:
             raise OutputUnavailable("413", "output_too_large", f"The output is larger than {bytes_max} bytes.")

@@ -1,121 +1,188 @@
-"""What every provider keeps to, run against each with its real process behind it."""
+"""What every provider keeps to, run against each with its real server behind it (benches.py).
+
+The failures are made by a server in between (meddler.py), as they come over a real network. A case that cannot occur
+with a provider is skipped with the reason that its bench gives.
+"""
 
 import io
+import json
+import logging
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from generations import outputs
 from generations.providers.base import (
     Accepted,
     Answer,
+    Job,
     NotCancellable,
     OutputUnavailable,
-    Provider,
     ProviderError,
     Refused,
+    TryLater,
     Unknown,
 )
-from tests.generations.providers.conftest import Asked, accepted, ended, new_job, until
+from tests.generations.providers.benches import (
+    BENCHES,
+    CASES,
+    LATE_SECONDS,
+    TIMEOUT_SECONDS,
+    Bench,
+    flags_of,
+)
+from tests.generations.providers.conftest import ended, until
+from tests.generations.providers.meddler import CUT_OFF, GARBAGE, RESET, Spoil, refusal
+
+LATE = Spoil(late_seconds=LATE_SECONDS)
+DRIP = Spoil(drip_seconds=0.1)
 
 
-@pytest.fixture(params=["local", "rehearsal"])
-def provider(request: pytest.FixtureRequest) -> Provider:
-    found: Asked = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture(scope="module", params=list(BENCHES))
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    bench = BENCHES[request.param]()
+    bench.start(tmp_path_factory.mktemp(bench.name))
+    yield bench
+    bench.stop()
 
 
-def test_a_job_goes_from_accepted_to_a_playable_output(provider: Asked, tmp_path: Any) -> None:
-    job = accepted(provider, new_job(seconds=2))
-    answer = ended(provider, job)
-    assert (answer.status, answer.progress, answer.code) == ("completed", 100, None)
+@pytest.fixture
+def bench(started: Bench, settings: Any) -> Bench:
+    settings.PROVIDER_TIMEOUT_SECONDS = 10
+    started.use(settings)
+    return started
+
+
+@pytest.fixture
+def hurried(bench: Bench, settings: Any) -> Bench:
+    """The bench with a provider that does not wait for long."""
+    needs(bench, "http")
+    settings.PROVIDER_TIMEOUT_SECONDS = TIMEOUT_SECONDS
+    bench.use(settings)
+    return bench
+
+
+def needs(bench: Bench, *cases: str) -> None:
+    for case in cases:
+        assert case in CASES
+        if case in bench.cannot:
+            pytest.skip(f"{bench.name}: {bench.cannot[case]}")
+
+
+def raised_by(call: Callable[[], object], kind: type[ProviderError]) -> ProviderError:
+    """The error that the call raised: of this kind, foreseen, and telling nothing that must not be told."""
+    with pytest.raises(kind) as raised:
+        call()
+    assert raised.value.status != "broken", raised.value
+    return raised.value
+
+
+def test_what_cannot_occur_is_said_with_its_reason() -> None:
+    for bench in BENCHES.values():
+        assert bench.cannot.keys() <= CASES
+        assert all(reason.endswith(".") for reason in bench.cannot.values())
+        assert bench.bad_inputs or "bad_inputs" in bench.cannot
+        assert bench.secret or "secret" in bench.cannot
+
+
+# The trip of a job
+
+
+def test_a_job_goes_from_accepted_to_its_output(bench: Bench, tmp_path: Any) -> None:
+    job, answer, output, content_type = bench.carried_out(bench.job())
+    assert (answer.code, answer.is_terminal, answer.is_known) == (None, True, True)
     path = tmp_path / "output"
-    with path.open("wb") as into:
-        assert provider.fetch(job, answer, into, 10_000_000, 10) == "video/mp4"
-    assert outputs.probe(path) == outputs.Probe("video/mp4", path.stat().st_size, 2.0, 640, 360)
+    path.write_bytes(output)
+    assert bench.is_output(path, content_type)
+    assert bench.accepted(job) == 1
+    json.dumps(answer.evidence)
 
 
-def test_the_flags_say_what_the_methods_do(provider: Asked) -> None:
+def test_the_flags_say_what_the_methods_do(bench: Bench) -> None:
+    provider = bench.provider
+    assert provider.name in bench.name
     assert provider.title
-    assert provider.operations
-    assert not provider.is_real
-    assert not provider.has_callbacks
-    assert provider.has_progress
-    assert provider.has_lookup == (type(provider.provider).look_up is not Provider.look_up)
-    assert provider.has_cancel == (type(provider.provider).cancel is not Provider.cancel)
+    assert bench.operation in provider.operations
+    assert not provider.is_real  # all servers here are on this machine
+    assert (provider.has_lookup, provider.has_cancel, provider.has_callbacks) == flags_of(provider)
 
 
-def test_progress_only_grows_until_the_end(provider: Asked) -> None:
-    job = accepted(provider, new_job("Slow [slow 1s]", seconds=4, size="1280x720", quality="high"))
+def test_progress_only_grows_until_the_end(bench: Bench) -> None:
+    needs(bench, "poll", "progress")
+    job = bench.submitted()
     seen: list[Answer] = []
 
     def look() -> bool:
-        seen.append(provider.poll(job))
+        seen.append(bench.provider.poll(job))
         return seen[-1].is_terminal
 
     until(look)
     progress = [answer.progress or 0 for answer in seen]
     assert progress == sorted(progress)
     assert {answer.status for answer in seen} <= {"queued", "in_progress", "completed"}
-    assert any(0 < percent < 100 for percent in progress)
 
 
-def test_the_look_up_finds_what_was_submitted_and_nothing_else(provider: Asked) -> None:
-    job = new_job()
-    assert provider.look_up(job) is None
-    first = provider.submit(job)
-    found = provider.look_up(job)
+def test_the_look_up_finds_what_was_submitted_and_nothing_else(bench: Bench) -> None:
+    needs(bench, "look_up")
+    job = bench.job()
+    assert bench.provider.look_up(job) is None
+    first = bench.provider.submit(job)
+    found = bench.provider.look_up(job)
     assert isinstance(found, Accepted)
     assert found.provider_job_id == first.provider_job_id
 
 
-def test_a_running_job_is_cancelled_and_an_ended_one_is_not(provider: Asked) -> None:
-    job = accepted(provider, new_job("Long [slow 30s]", seconds=20, size="1920x1080", quality="high"))
-    provider.cancel(job)
-    provider.cancel(job)
-    assert ended(provider, job).status == "cancelled"
-    with pytest.raises(OutputUnavailable):
-        provider.fetch(job, Answer("completed"), io.BytesIO(), 10_000_000, 10)
-    done = accepted(provider, new_job())
-    assert ended(provider, done).status == "completed"
-    with pytest.raises(NotCancellable):
-        provider.cancel(done)
+def test_who_cannot_be_asked_by_our_id_says_so(bench: Bench) -> None:
+    if bench.provider.has_lookup:
+        needs(bench, "look_up")
+        return
+    assert raised_by(lambda: bench.provider.look_up(bench.job()), Unknown).status == "unsupported"
 
 
-@pytest.mark.parametrize(
-    "provider_job_id", ["reh_unknown", "no-such-job", "../../etc", "a/b", "x?y=1#z", "ü", " ", "x" * 300]
-)
-def test_a_job_that_the_provider_does_not_know_is_a_doubt(provider: Asked, provider_job_id: str) -> None:
-    job = replace(new_job(), provider_job_id=provider_job_id)
-    with pytest.raises(Unknown) as raised:
-        provider.poll(job)
-    assert raised.value.status == "404"
-    with pytest.raises(ProviderError):
-        provider.cancel(job)
+def test_a_running_job_is_cancelled_and_an_ended_one_is_not(bench: Bench) -> None:
+    needs(bench, "poll", "cancel")
+    job = bench.submitted("slow")
+    bench.provider.cancel(job)
+    bench.provider.cancel(job)
+    assert ended(bench.provider, job).status == "cancelled"
+    raised_by(lambda: bench.fetched(job, Answer("completed")), OutputUnavailable)
+    done = bench.submitted()
+    assert ended(bench.provider, done).status == "completed"
+    raised_by(lambda: bench.provider.cancel(done), NotCancellable)
 
 
-@pytest.mark.parametrize(
-    "inputs",
-    [
-        {"prompt": ""}, {"prompt": "x" * 2001}, {"prompt": None}, {"seconds": 0}, {"seconds": 21}, {"seconds": "4"},
-        {"seconds": True}, {"size": "1x1"}, {"size": None}, {"quality": "best"},
-    ],
-)  # fmt: skip
-def test_inputs_out_of_bounds_are_refused(provider: Asked, inputs: dict[str, Any]) -> None:
-    job = new_job(**inputs)
-    with pytest.raises(Refused) as raised:
-        provider.submit(job)
-    assert raised.value.status == "422"
-    assert provider.look_up(job) is None
+def test_who_cannot_cancel_says_so(bench: Bench) -> None:
+    if "cancel" not in bench.cannot:
+        return
+    job = bench.submitted()
+    for _ in range(2):
+        raised_by(lambda: bench.provider.cancel(job), NotCancellable)
 
 
-def test_an_output_above_the_limit_is_not_taken(provider: Asked) -> None:
-    job = accepted(provider, new_job())
-    answer = ended(provider, job)
-    with pytest.raises(OutputUnavailable) as raised:
-        provider.fetch(job, answer, io.BytesIO(), 1000, 10)
-    assert raised.value.code == "output_too_large"
+def test_every_method_may_be_called_twice(bench: Bench) -> None:
+    job, answer, output, content_type = bench.carried_out(bench.job())
+    if "poll" not in bench.cannot:
+        assert [bench.provider.poll(job).status for _ in range(2)] == ["completed", "completed"]
+        assert bench.fetched(job, answer) == bench.fetched(job, answer) == (output, content_type)
+    again = bench.provider.submit(job)
+    assert (again.provider_job_id == job.provider_job_id) <= (bench.accepted(job) == 1)
+    if bench.provider.has_idempotent_submit:
+        assert again.provider_job_id == job.provider_job_id
+        assert bench.accepted(job) == 1
+
+
+def test_inputs_that_cannot_be_carried_out_are_refused(bench: Bench) -> None:
+    needs(bench, "bad_inputs")
+    for inputs in bench.bad_inputs:
+        job = bench.job(**inputs)
+        refused = raised_by(lambda job=job: bench.provider.submit(job), Refused)
+        assert refused.status in ("400", "422")
+        assert refused.message
+        assert bench.accepted(job) == 0
 
 
 EVIL = [
@@ -135,10 +202,328 @@ EVIL = [
 
 
 @pytest.mark.parametrize("prompt", EVIL)
-def test_any_prompt_is_carried_out(provider: Asked, prompt: str, tmp_path: Any) -> None:
-    job = accepted(provider, new_job(prompt, size="720x1280"))
-    answer = ended(provider, job)
-    assert answer.status == "completed", answer
-    with (tmp_path / "output").open("wb") as into:
-        provider.fetch(job, answer, into, 10_000_000, 10)
-    assert outputs.probe(tmp_path / "output").seconds == 1.0
+def test_any_prompt_is_carried_out(bench: Bench, prompt: str, tmp_path: Any) -> None:
+    _, _, output, content_type = bench.carried_out(bench.job(prompt=prompt))
+    (tmp_path / "output").write_bytes(output)
+    assert bench.is_output(tmp_path / "output", content_type)
+
+
+# Submission: what was surely not accepted, and what is in doubt
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
+def test_a_refusing_status_means_not_accepted(bench: Bench, status: int) -> None:
+    needs(bench, "http")
+    bench.spoil("submit", refusal(status, bench.problem(status)))
+    job = bench.job()
+    for _ in range(2):
+        refused = raised_by(lambda: bench.provider.submit(job), Refused)
+        assert refused.status == str(status)
+        assert refused.code
+        assert refused.message
+    assert bench.accepted(job) == 0
+
+
+@pytest.mark.parametrize("body", ["html", "nothing"])
+def test_a_refusing_status_needs_no_readable_body(bench: Bench, body: str) -> None:
+    needs(bench, "http")
+    bench.spoil("submit", replace(GARBAGE[body], is_passed_on=False, status=403))
+    assert raised_by(lambda: bench.provider.submit(bench.job()), Refused).status == "403"
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), (None, None), ("soon", None), ("99999999", 3600.0)])
+def test_429_means_later_and_when(bench: Bench, header: str | None, seconds: float | None) -> None:
+    needs(bench, "http")
+    named = {"Retry_After": header} if header else {}
+    bench.spoil("submit", refusal(429, bench.problem(429), **named))
+    job = bench.job()
+    later = raised_by(lambda: bench.provider.submit(job), TryLater)
+    assert (later.status, later.retry_after_seconds) == ("429", seconds)
+    assert bench.accepted(job) == 0
+    bench.meddler.clear()
+    assert bench.provider.submit(job).provider_job_id
+    assert bench.accepted(job) == 1
+
+
+@pytest.mark.parametrize("status", [302, 405, 408, 409, 418, 451, 500, 501, 502, 503, 504, 520, 599])
+def test_any_other_status_is_a_doubt(bench: Bench, status: int) -> None:
+    needs(bench, "http")
+    bench.spoil("submit", refusal(status, bench.problem(status), Location=bench.meddler.url + "/elsewhere"))
+    assert raised_by(lambda: bench.provider.submit(bench.job()), Unknown).status == str(status)
+    assert not any("elsewhere" in path for _, path in bench.meddler.seen)
+
+
+@pytest.mark.parametrize("body", list(GARBAGE))
+def test_an_unreadable_answer_to_a_submission_is_a_doubt(bench: Bench, body: str) -> None:
+    needs(bench, "http")
+    bench.spoil("submit", GARBAGE[body])
+    job = bench.job()
+    assert raised_by(lambda: bench.provider.submit(job), Unknown).status == "garbage"
+    assert bench.accepted(job) == 1
+
+
+@pytest.mark.parametrize("how", [RESET, CUT_OFF], ids=["reset", "cut_off"])
+def test_a_connection_that_breaks_after_the_submission_is_a_doubt(bench: Bench, how: Spoil) -> None:
+    needs(bench, "http")
+    bench.spoil("submit", how)
+    job = bench.job()
+    assert raised_by(lambda: bench.provider.submit(job), Unknown).status == "network"
+    assert bench.accepted(job) == 1
+    assert len([1 for method, _ in bench.meddler.seen if method == bench.places["submit"][0]]) == 1
+
+
+@pytest.mark.parametrize("how", [LATE, DRIP], ids=["late", "drip"])
+def test_a_time_out_after_the_provider_accepted_is_a_doubt_and_nothing_is_sent_twice(
+    hurried: Bench, how: Spoil
+) -> None:
+    hurried.spoil("submit", how)
+    job = hurried.job()
+    began = time.monotonic()
+    longest = hurried.provider.submit_seconds_max or TIMEOUT_SECONDS
+    assert raised_by(lambda: hurried.provider.submit(job), Unknown).status == "timeout"
+    assert time.monotonic() - began < longest + 1.2
+    until(lambda: hurried.accepted(job) == 1)
+    if hurried.provider.has_lookup:
+        found = hurried.provider.look_up(job)
+        assert isinstance(found, Accepted)
+        assert ended(hurried.provider, hurried.follow(job, found)).status == "completed"
+    assert hurried.accepted(job) == 1
+
+
+def test_not_reachable_is_surely_not_accepted_and_later_a_doubt(bench: Bench, settings: Any) -> None:
+    needs(bench, "http")
+    job = bench.job()
+    provider = bench.unreachable(settings)
+    assert raised_by(lambda: provider.submit(job), TryLater).status == "network"
+    if "poll" in bench.cannot:
+        return
+    known = replace(job, provider_job_id=bench.unknown_ids[0])
+    asks: list[Callable[[], object]] = [
+        lambda: provider.poll(known),
+        lambda: provider.fetch(known, Answer("completed"), io.BytesIO(), 1000, 1.0),
+    ]
+    if "cancel" not in bench.cannot:
+        asks.append(lambda: provider.cancel(known))
+    if provider.has_lookup:
+        asks.append(lambda: provider.look_up(job))
+    for ask in asks:
+        assert raised_by(ask, Unknown).status == "network"
+
+
+# Questions: nothing but an answer is one
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 404, 409, 410, 422, 500, 502, 503, 504])
+def test_no_status_is_an_answer_to_a_question(bench: Bench, status: int) -> None:
+    needs(bench, "http", "poll")
+    job = bench.submitted()
+    bench.spoil("poll", refusal(status, bench.problem(status)))
+    assert raised_by(lambda: bench.provider.poll(job), Unknown).status == str(status)
+    bench.meddler.clear()
+    assert ended(bench.provider, job).status == "completed"
+
+
+def test_429_to_a_question_means_later_and_when(bench: Bench) -> None:
+    needs(bench, "http", "poll")
+    job = bench.submitted()
+    bench.spoil("poll", refusal(429, bench.problem(429), Retry_After="9"))
+    later = raised_by(lambda: bench.provider.poll(job), TryLater)
+    assert (later.status, later.retry_after_seconds) == ("429", 9.0)
+
+
+@pytest.mark.parametrize("body", list(GARBAGE))
+def test_an_unreadable_answer_to_a_question_is_a_doubt(bench: Bench, body: str) -> None:
+    needs(bench, "http", "poll")
+    job = bench.submitted()
+    bench.spoil("poll", GARBAGE[body])
+    assert raised_by(lambda: bench.provider.poll(job), Unknown).status == "garbage"
+    bench.meddler.clear()
+    assert ended(bench.provider, job).status == "completed"
+
+
+@pytest.mark.parametrize("how", [RESET, CUT_OFF], ids=["reset", "cut_off"])
+def test_a_connection_that_breaks_is_no_answer(bench: Bench, how: Spoil) -> None:
+    needs(bench, "http", "poll")
+    job = bench.submitted()
+    bench.spoil("poll", how)
+    assert raised_by(lambda: bench.provider.poll(job), Unknown).status == "network"
+
+
+@pytest.mark.parametrize("how", [LATE, DRIP], ids=["late", "drip"])
+def test_silence_is_no_answer(hurried: Bench, how: Spoil) -> None:
+    needs(hurried, "poll")
+    job = hurried.submitted()
+    hurried.spoil("poll", how)
+    began = time.monotonic()
+    assert raised_by(lambda: hurried.provider.poll(job), Unknown).status == "timeout"
+    assert time.monotonic() - began < TIMEOUT_SECONDS + 1.2
+
+
+def test_an_unknown_word_is_passed_on_as_one(bench: Bench) -> None:
+    needs(bench, "poll", "unknown_word")
+    job = bench.submitted("unknown_word")
+    answer = bench.provider.poll(job)
+    assert not answer.is_known
+    assert not answer.is_terminal
+
+
+TRICKS = (
+    "../../etc",
+    "..",
+    ".",
+    "a/b",
+    "a%2fb",
+    "x?y=1#z",
+    "x\r\nHost: y",
+    "ü",
+    " ",
+    "",
+    "x" * 300,
+    "http://127.0.0.1:1/",
+)
+
+
+@pytest.mark.parametrize("provider_job_id", TRICKS)
+def test_an_id_that_plays_tricks_reaches_no_address(bench: Bench, provider_job_id: str) -> None:
+    job = replace(bench.job(), provider_job_id=provider_job_id)
+    assert raised_by(lambda: bench.provider.poll(job), Unknown).status == "404"
+    raised_by(lambda: bench.provider.cancel(job), ProviderError)
+    raised_by(lambda: bench.fetched(job, Answer("completed")), ProviderError)
+    if "http" not in bench.cannot:
+        places = [(method, re.compile(path)) for method, path in bench.places.values()]
+        for method, path in bench.meddler.seen:
+            assert any(method == one and place.search(path.partition("?")[0]) for one, place in places), path
+
+
+def test_a_job_that_the_provider_does_not_know_is_a_doubt(bench: Bench) -> None:
+    needs(bench, "poll")
+    for provider_job_id in bench.unknown_ids:
+        job = replace(bench.job(), provider_job_id=provider_job_id)
+        assert raised_by(lambda job=job: bench.provider.poll(job), Unknown).status == "404"
+        raised_by(lambda job=job: bench.provider.cancel(job), ProviderError)
+        raised_by(lambda job=job: bench.fetched(job, Answer("completed")), ProviderError)
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("case", "code"), [("moderation", "moderation_blocked"), ("invalid_request", "invalid_request")]
+)
+def test_a_failure_has_our_code_and_the_providers_words(bench: Bench, case: str, code: str) -> None:
+    needs(bench, case)
+    job = bench.job(case)
+    try:
+        accepted = bench.provider.submit(job)
+    except Refused as refused:
+        assert refused.code == code
+        assert refused.message
+        assert bench.accepted(job) == 0
+        return
+    answer = accepted.answer or ended(bench.provider, bench.follow(job, accepted))
+    assert (answer.status, answer.code) == ("failed", code)
+    assert answer.message
+    assert answer.evidence
+
+
+def test_a_word_that_is_taken_back_is_told_as_it_is_now(bench: Bench) -> None:
+    needs(bench, "poll", "flip")
+    job = bench.submitted("flip")
+    assert ended(bench.provider, job).status == "completed"
+    assert [bench.provider.poll(job).status for _ in range(2)] == ["failed", "failed"]
+
+
+# The output
+
+
+def test_an_output_that_is_not_there_is_known_to_be_missing(bench: Bench) -> None:
+    needs(bench, "no_output")
+    if "poll" in bench.cannot:
+        job = bench.job("no_output")
+        first = bench.provider.submit(job)
+        assert first.content is None
+        job, answer = bench.follow(job, first), first.answer or Answer("completed")
+    else:
+        job = bench.submitted("no_output")
+        answer = ended(bench.provider, job)
+    assert answer.status == "completed"
+    raised_by(lambda: bench.fetched(job, answer), OutputUnavailable)
+
+
+def test_an_output_above_the_limit_is_not_taken(bench: Bench) -> None:
+    needs(bench, "poll")
+    job, answer, output, _ = bench.carried_out(bench.job())
+    error = raised_by(lambda: bench.fetched(job, answer, bytes_max=len(output) - 1), OutputUnavailable)
+    assert error.code == "output_too_large"
+    if "output_http" in bench.cannot:
+        return
+    bench.spoil("output", Spoil(is_unsized=True))
+    error = raised_by(lambda: bench.fetched(job, answer, bytes_max=len(output) - 1), OutputUnavailable)
+    assert error.code == "output_too_large"
+    assert bench.fetched(job, answer, bytes_max=len(output))[0] == output
+
+
+@pytest.mark.parametrize("how", [LATE, DRIP], ids=["late", "drip"])
+def test_an_output_that_is_too_slow_is_given_up_in_time(bench: Bench, how: Spoil) -> None:
+    needs(bench, "poll", "output_http")
+    job, answer, _, _ = bench.carried_out(bench.job())
+    bench.spoil("output", how)
+    began = time.monotonic()
+    assert raised_by(lambda: bench.fetched(job, answer, seconds=0.6), Unknown).status == "timeout"
+    assert time.monotonic() - began < 1.8
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "status"),
+    [
+        (RESET, Unknown, "network"), (CUT_OFF, Unknown, "network"), (refusal(500), Unknown, "500"),
+        (refusal(503), Unknown, "503"), (refusal(401), Unknown, "401"), (refusal(429, Retry_After="3"), TryLater, "429"),
+    ],
+    ids=["reset", "cut_off", "500", "503", "401", "429"],
+)  # fmt: skip
+def test_an_output_that_cannot_be_had_now_may_be_had_later(
+    bench: Bench, how: Spoil, kind: type[ProviderError], status: str
+) -> None:
+    needs(bench, "poll", "output_http")
+    job, answer, output, _ = bench.carried_out(bench.job())
+    bench.spoil("output", how)
+    assert raised_by(lambda: bench.fetched(job, answer), kind).status == status
+    bench.meddler.clear()
+    assert bench.fetched(job, answer)[0] == output
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+def test_our_key_is_in_no_evidence_no_error_and_no_log(
+    bench: Bench, status: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The server sends back whatever it was sent, in the places where such things are found."""
+    needs(bench, "http", "secret")
+    caplog.set_level(logging.DEBUG)
+
+    def echo(body: bytes, headers: dict[str, str]) -> bytes:
+        said = f"{headers} {bench.secret} Bearer {bench.secret}"
+        error = {"code": bench.secret, "message": said, "type": said, "param": said, "headers": headers}
+        return json.dumps({"id": bench.secret, "status": bench.secret, "error": error, "said": headers}).encode()
+
+    told: list[object] = []
+
+    def ask(call: Callable[[], object]) -> None:
+        try:
+            told.append(call())
+        except ProviderError as error:
+            told.extend([error.code, error.message, error.evidence, "".join(traceback.format_exception(error))])
+
+    job: Job = bench.submitted() if "poll" not in bench.cannot else bench.job()
+    for place in bench.places:
+        bench.spoil(place, Spoil(status=status, body=echo, headers={"x-request-id": bench.secret}))
+    ask(lambda: bench.provider.submit(bench.job()))
+    if "poll" not in bench.cannot:
+        ask(lambda: bench.provider.poll(job))
+        ask(lambda: bench.provider.cancel(job))
+        ask(lambda: bench.fetched(job, Answer("completed"))[1])
+    assert told
+    out, err = capfd.readouterr()
+    assert bench.secret not in f"{told} {caplog.text} {out} {err}"

@@ -1,0 +1,219 @@
+"""Each provider with its real server behind it, and how that server is made to misbehave: what test_contract.py runs on.
+
+To add one: a class below with what is particular to the provider, and its name in BENCHES. What cannot happen to it is
+said in `cannot`, case by case, with the reason.
+"""
+
+from __future__ import annotations
+
+import io
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from uuid_utils.compat import uuid7
+
+from generations import outputs
+from generations.providers.base import Accepted, Answer, Job, Provider
+from generations.providers.local import Local
+from generations.providers.rehearsal import Rehearsal
+from tests.generations.providers.conftest import Asked, Renderer, StandIn, ended
+from tests.generations.providers.meddler import Meddler, Spoil
+
+# So long the provider waits for an answer here, and what is late is later than that.
+TIMEOUT_SECONDS = 0.8
+LATE_SECONDS = 2.5
+# Where nothing listens.
+NOWHERE = "http://127.0.0.1:1"
+
+# What may be said not to occur with a provider (Bench.cannot).
+CASES = frozenset({
+    "http",  # faults of a connection and of HTTP: time-outs, statuses, unreadable answers, resets
+    "poll",  # a job that is asked about after its submission
+    "progress", "look_up", "cancel", "moderation", "invalid_request", "unknown_word", "flip", "no_output",
+    "output_http",  # faults of HTTP while the output is fetched
+    "secret",  # a key of ours that the server might send back
+    "bad_inputs",  # inputs that are not carried out
+})  # fmt: skip
+
+
+class Bench:
+    """One provider on trial. A bench is started once for all its tests; `use` prepares it for one of them."""
+
+    name: ClassVar[str]
+    operation: ClassVar[str]
+    content_types: ClassVar[frozenset[str]]
+    # Of CASES, what cannot occur with this provider, and why.
+    cannot: ClassVar[dict[str, str]] = {}
+    # The requests that are a submission, a poll, …: method and a pattern of the path at the provider's server.
+    places: ClassVar[dict[str, tuple[str, str]]] = {}
+    # Inputs of which each alone is reason enough to refuse the job.
+    bad_inputs: ClassVar[tuple[dict[str, Any], ...]] = ()
+    # Ids in the shape of the provider's own, of no job.
+    unknown_ids: ClassVar[tuple[str, ...]] = ()
+    # A key of ours that the provider is sent and must not be found anywhere afterwards.
+    secret: ClassVar[str] = ""
+
+    provider: Asked
+    meddler: Meddler  # between the provider and its server; not there where "http" cannot occur
+
+    def start(self, folder: Path) -> None:
+        """The provider's server runs."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        raise NotImplementedError
+
+    def use(self, settings: Any) -> None:
+        """`provider` is new, made with the settings of one test, and nothing is spoilt."""
+        raise NotImplementedError
+
+    def unreachable(self, settings: Any) -> Asked:
+        """The provider, with nothing listening where its server should be."""
+        raise NotImplementedError
+
+    def accepted(self, job: Job) -> int:
+        """How many jobs the provider's server has made of this one of ours."""
+        raise NotImplementedError
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        """Inputs of a short job whose end is: "" (it succeeds), or moderation, invalid_request, unknown_word, flip,
+        no_output, or slow: it takes long enough to be cancelled."""
+        raise NotImplementedError
+
+    def problem(self, status: int) -> bytes:
+        """How the provider's server words an error with this HTTP status."""
+        return b'{"error": {"code": "made_up", "message": "A made up refusal."}}'
+
+    def is_output(self, path: Path, content_type: str) -> bool:
+        """Whether the file is what a successful job should deliver."""
+        return content_type in self.content_types and outputs.probe(path).content_type == content_type
+
+    # What the tests do with it
+
+    def job(self, case: str = "", **inputs: Any) -> Job:
+        return Job(str(uuid7()), self.operation, self.inputs(case) | inputs)
+
+    def submitted(self, case: str = "", **inputs: Any) -> Job:
+        """A job that the provider has accepted."""
+        job = self.job(case, **inputs)
+        return self.follow(job, self.provider.submit(job))
+
+    def follow(self, job: Job, accepted: Accepted) -> Job:
+        return replace(job, provider_job_id=accepted.provider_job_id)
+
+    def carried_out(self, job: Job) -> tuple[Job, Answer, bytes, str]:
+        """The job submitted and followed to its success, with its output: bytes and their type."""
+        first = self.provider.submit(job)
+        job = self.follow(job, first)
+        answer = first.answer or ended(self.provider, job)
+        assert answer.status == "completed", answer
+        if first.content is not None:
+            return job, answer, first.content, next(iter(self.content_types))
+        return job, answer, *self.fetched(job, answer)
+
+    def fetched(self, job: Job, answer: Answer, bytes_max: int = 50_000_000, seconds: float = 10) -> tuple[bytes, str]:
+        into = io.BytesIO()
+        said = self.provider.fetch(job, answer, into, bytes_max, seconds)
+        return into.getvalue(), said
+
+    def spoil(self, place: str, how: Spoil) -> None:
+        self.meddler.spoil(*self.places[place], how)
+
+
+class LocalVideo(Bench):
+    name = "local"
+    operation = "ai/video"
+    content_types = frozenset({"video/mp4"})
+    cannot: ClassVar[dict[str, str]] = {
+        "http": "There is no HTTP: a job is a folder on this machine, and accepted when the folder is there.",
+        "output_http": "The output is a file on this machine.",
+        "moderation": "Nothing is moderated on one's own machine.",
+        "invalid_request": "What cannot be rendered is refused before it is accepted.",
+        "unknown_word": "The words are written by our own renderer, which knows no others.",
+        "flip": "The renderer writes one last word and then leaves the folder alone.",
+        "secret": "It has no key.",
+    }
+    bad_inputs = (
+        {"prompt": ""}, {"prompt": "x" * 2001}, {"prompt": None}, {"seconds": 0}, {"seconds": 21}, {"seconds": "4"},
+        {"seconds": True}, {"size": "1x1"}, {"size": None}, {"quality": "best"},
+    )  # fmt: skip
+    unknown_ids = ("019e0000-0000-7000-8000-000000000000",)
+
+    def start(self, folder: Path) -> None:
+        self.renderer = Renderer(folder)
+
+    def stop(self) -> None:
+        self.renderer.kill(signal.SIGTERM)
+
+    def use(self, settings: Any) -> None:
+        settings.LOCAL_DIR = self.renderer.folder
+        self.provider = Asked(Local())
+
+    def accepted(self, job: Job) -> int:
+        return int((self.renderer.folder / "jobs" / job.id / "job.json").is_file())
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        if case == "slow":
+            return {"prompt": "Long", "seconds": 20, "size": "1920x1080", "quality": "high"}
+        return {"prompt": "A lighthouse at dawn", "seconds": 1, "size": "640x360", "quality": "draft"}
+
+    def submitted(self, case: str = "", **inputs: Any) -> Job:
+        job = super().submitted(case, **inputs)
+        if case == "no_output":
+            assert ended(self.provider, job).status == "completed"
+            (self.renderer.folder / "jobs" / job.id / "output.mp4").unlink()
+        return job
+
+
+class RehearsalVideo(Bench):
+    name = "rehearsal"
+    operation = "ai/video"
+    content_types = frozenset({"video/mp4"})
+    cannot: ClassVar[dict[str, str]] = {"secret": "Its key is a published word that opens nothing."}
+    places: ClassVar[dict[str, tuple[str, str]]] = {
+        "submit": ("POST", r"^/v1/videos$"),
+        "poll": ("GET", r"^/v1/videos/[\w-]+$"),
+        "cancel": ("POST", r"^/v1/videos/[\w-]+/cancel$"),
+        "output": ("GET", r"^/v1/videos/[\w-]+/content$"),
+        "look_up": ("GET", r"^/v1/videos$"),
+    }
+    bad_inputs = LocalVideo.bad_inputs
+    unknown_ids = ("reh_unknown", "no-such-job")
+
+    def start(self, folder: Path) -> None:
+        self.stand_in = StandIn(folder / "state.sqlite3", "--seconds", "0.3")
+        self.meddler = Meddler(self.stand_in.url)
+
+    def stop(self) -> None:
+        self.meddler.close()
+        self.stand_in.kill()
+
+    def use(self, settings: Any) -> None:
+        settings.REHEARSAL_ENABLED, settings.REHEARSAL_URL = True, self.meddler.url
+        self.meddler.clear()
+        self.provider = Asked(Rehearsal())
+
+    def unreachable(self, settings: Any) -> Asked:
+        return Asked(Rehearsal(NOWHERE))
+
+    def accepted(self, job: Job) -> int:
+        return self.stand_in.submits(job.id)["accepted"]
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        word = {"": "", "moderation": "[moderation_blocked]", "slow": "[slow 30s]"}.get(case, f"[{case}]")
+        return {"prompt": f"A lighthouse {word}", "seconds": 1, "size": "640x360", "quality": "draft"}
+
+
+BENCHES: dict[str, type[Bench]] = {bench.name: bench for bench in (LocalVideo, RehearsalVideo)}
+
+
+def flags_of(provider: Asked) -> tuple[bool, bool, bool]:
+    """Whether it has a look-up, a cancel and callbacks of its own."""
+    own = type(provider.provider)
+    return (
+        own.look_up is not Provider.look_up,
+        own.cancel is not Provider.cancel,
+        own.verify_callback is not Provider.verify_callback,
+    )
