@@ -578,6 +578,7 @@ UNFOLD = {
                     _listed("Generations", "movie", "generations.generation"),
                     _listed("Attempts", "outbound", "generations.attempt"),
                     _listed("Outputs", "video_file", "generations.output"),
+                    _listed("Providers", "hub", "generations.route"),
                     _listed("Settlement rules", "rule", "generations.settlementrule"),
                     _listed("Prices", "sell", "tools_registry.toolcost"),
                 ],

@@ -16,7 +16,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -32,7 +32,7 @@ from unfold.widgets import (
 from billing import approvals, audit, credits, errors, ledger
 from billing.models import Approval, new_id
 
-from .parts import Figure, address
+from .parts import Figure, Section, address, may_see
 
 # Form fields
 
@@ -146,6 +146,10 @@ class StaffAct:
     def initial(self, row: Any) -> dict[str, Any]:
         return {}
 
+    def prefilled(self, query: QueryDict) -> dict[str, Any]:
+        """What a link to the page fills in; a person reads it before anything is done."""
+        return {}
+
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         """All that carrying it out needs, as text and numbers."""
         raise NotImplementedError
@@ -160,6 +164,10 @@ class StaffAct:
 
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         """What carrying it out changes, as things stand now: title, before, after."""
+        return []
+
+    def foresee(self, instruction: dict[str, Any]) -> list[Section]:
+        """What else helps to decide, for who asks and for the second person: what it would have changed before."""
         return []
 
     def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
@@ -257,7 +265,7 @@ class WithActs:
             row = self.get_object(request, object_id)  # type: ignore[attr-defined]
             if row is None:
                 raise Http404
-        form = act.form(row=row, initial={"once": new_id(), **act.initial(row)})
+        form = act.form(row=row, initial={"once": new_id(), **act.initial(row), **act.prefilled(request.GET)})
         refusal: errors.BillingError | None = None
         is_checked = False
         if request.method == "POST":
@@ -303,10 +311,13 @@ class WithActs:
         refusal: errors.BillingError | None,
     ) -> HttpResponse:
         effect: list[tuple[str, Any, Any]] = []
+        foreseen: list[Section] = []
         waits = False
         if is_checked:
             try:
-                effect = act.effect(act.instruction(row, form.cleaned_data))
+                instruction = act.instruction(row, form.cleaned_data)
+                effect = act.effect(instruction)
+                foreseen = may_see(request, act.foresee(instruction))
                 waits = act.waits(request, row, form.cleaned_data)
             except errors.BillingError as refused:
                 refusal, is_checked = refused, False
@@ -323,6 +334,7 @@ class WithActs:
             "is_checked": is_checked,
             "now": act.now(row),
             "effect": effect,
+            "sections": foreseen,
             "waits": waits,
             "alone_max": credits.display(approvals.alone_max()),
             "refusal": refusal,

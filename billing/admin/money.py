@@ -16,7 +16,7 @@ from billing import approvals, audit, clock, credits, errors, ledger, tokens
 from billing.models import Account, Alert, Approval, Entry, Hold, SpendLimit, Token
 
 from .acts import STAFF_ACTS, ActForm, CreditsField, ReasonField, StaffAct, choice, moment
-from .parts import Figure, money, when
+from .parts import Figure, Section, money, when
 
 SPENDING = ("capture", "draw", "late_capture", "charge")
 
@@ -561,6 +561,9 @@ class Approve(StaffAct):
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         return effect_of(Approval.objects.get(id=instruction["approval"]))
 
+    def foresee(self, instruction: dict[str, Any]) -> list[Section]:
+        return foreseen_of(Approval.objects.get(id=instruction["approval"]))
+
     def waits(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> bool:
         return False
 
@@ -588,6 +591,9 @@ class Decline(Approve):
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         return []
 
+    def foresee(self, instruction: dict[str, Any]) -> list[Section]:
+        return []
+
     def decide(self, approval: UUID, staff: Any, note: str) -> None:
         approvals.decline(approval, staff, note)
 
@@ -597,5 +603,14 @@ def effect_of(approval: Approval) -> list[tuple[str, Any, Any]]:
     asked = STAFF_ACTS.get(approval.act)
     try:
         return asked.effect(approval.instruction) if asked else []
+    except (errors.BillingError, ObjectDoesNotExist):
+        return []
+
+
+def foreseen_of(approval: Approval) -> list[Section]:
+    """What helps the second person to decide, as things stand now."""
+    asked = STAFF_ACTS.get(approval.act)
+    try:
+        return asked.foresee(approval.instruction) if asked else []
     except (errors.BillingError, ObjectDoesNotExist):
         return []

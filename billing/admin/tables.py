@@ -928,7 +928,8 @@ class ApprovalAdmin(WithActs, OfAccount):
                 changes,
                 empty="It cannot be done any more as it was asked for.",
                 numbers=frozenset({1, 2}),
-            )
+            ),
+            *acts.foreseen_of(row),
         ]
 
 

@@ -1,5 +1,5 @@
 """The staff's side of the workshop: jobs, the rules that settle them, and the first page."""
 
-from . import desk, jobs, rules
+from . import desk, jobs, providers, rules
 
-__all__ = ["desk", "jobs", "rules"]
+__all__ = ["desk", "jobs", "providers", "rules"]

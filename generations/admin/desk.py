@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.core.cache import cache
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Sum
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -25,15 +24,11 @@ from billing.admin.parts import (
     tag,
     when,
 )
-from billing.models import Account, Alert, Approval, Entry, Hold, Lot
+from billing.models import Account, Alert, Approval, Lot
+from generations import monitoring
 from generations.models import Generation
 
 SUMS_KEPT_SECONDS = 30
-
-
-def first_id_of(moment: datetime) -> UUID:
-    """The smallest id that can have been made at a moment: ids begin with their time, so they are an index of it."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def _outstanding() -> dict[bool, int]:
@@ -44,25 +39,6 @@ def _outstanding() -> dict[bool, int]:
         sums = {is_promotional: int(total) for is_promotional, total in rows.order_by("is_promotional")}
         cache.set("admin-outstanding", sums, SUMS_KEPT_SECONDS)
     return sums
-
-
-def charged_since(moment: datetime) -> int:
-    """Credits that were charged since then, less what of today's was refunded today, in microcredits."""
-    lines = Entry.objects.filter(id__gte=first_id_of(moment - timedelta(minutes=5)), created_at__gte=moment)
-    sums = lines.aggregate(
-        charged=Sum("amount", filter=Q(kind__in=["capture", "draw", "late_capture", "charge"])),
-        refunded=Sum("amount", filter=Q(kind="refund")),
-    )
-    return int(sums["charged"] or 0) - int(sums["refunded"] or 0)
-
-
-def failures_since(moment: datetime) -> list[tuple[str, int]]:
-    """Jobs that ended without a charge since then, by code, most first."""
-    ended = Generation.objects.filter(
-        id__gte=first_id_of(moment - timedelta(days=40)), ended_at__gte=moment, credits_charged=False
-    ).exclude(state__in=["succeeded", "cancelled"])
-    rows = ended.values_list("error_code").annotate(count=Count("id")).order_by("-count", "error_code")
-    return [(error_code or "unknown", count) for error_code, count in rows[:12]]
 
 
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -79,11 +55,8 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_credits(now: datetime) -> list[Figure]:
-    midnight = datetime.combine(now.astimezone(UTC).date(), datetime.min.time(), UTC)
     out = _outstanding()
-    open_holds = Hold.objects.filter(state="open")
-    held = open_holds.aggregate(sum=Sum(F("amount") - F("captured")), count=Count("id"))
-    oldest = open_holds.order_by("placed_at", "id").first()
+    held, oldest = monitoring.in_holds(), monitoring.oldest_hold()
     return [
         Figure(
             "Credits outstanding",
@@ -92,11 +65,15 @@ def _of_credits(now: datetime) -> list[Figure]:
         ),
         Figure(
             "Held",
-            credits.display(int(held["sum"] or 0)),
-            f"in {held['count']} open hold{'s' * (held['count'] != 1)}",
+            credits.display(held.credits),
+            f"in {held.holds} open hold{'s' * (held.holds != 1)}",
             "held",
         ),
-        Figure("Charged today", credits.display(charged_since(midnight)), "less refunds, since midnight UTC"),
+        Figure(
+            "Charged today",
+            credits.display(monitoring.charged_since(monitoring.midnight(now))),
+            "less refunds, since midnight UTC",
+        ),
         Figure(
             "Oldest open hold",
             ago(now - oldest.placed_at) if oldest else "none",
@@ -106,7 +83,7 @@ def _of_credits(now: datetime) -> list[Figure]:
 
 
 def _of_jobs() -> list[Figure]:
-    unsettled = Generation.objects.filter(credits_charged=None).count()
+    unsettled = monitoring.unsettled().jobs
     review = Generation.objects.exclude(review="").count()
     return [
         Figure("Jobs not settled", unsettled, see_them(staff="unsettled") if unsettled else "everything has its end"),
@@ -146,7 +123,7 @@ def _failures(now: datetime) -> Section:
     return Section(
         "Failures by code, in the last 24 hours",
         ("Code", "Jobs"),
-        [[code(error_code), count] for error_code, count in failures_since(now - timedelta(days=1))],
+        [[code(error_code), count] for error_code, count in monitoring.failures_by_code(now - monitoring.DAY)],
         listing(Generation, state__exact="failed"),
         "No job has failed.",
         frozenset({1}),

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet, Sum
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from billing import approvals, credits
+from billing import approvals, credits, errors
 from billing.admin.acts import StaffAct, WithActs
 from billing.admin.parts import (
     NOTHING,
     ROWS_SHOWN,
     Figure,
     Section,
+    address,
     code,
     document,
+    lines,
     link,
     listing,
     money,
@@ -28,12 +34,13 @@ from billing.admin.parts import (
     when,
 )
 from billing.admin.tables import AccountAdmin, EntryAdmin, HoldAdmin, OfAccount, entry_cells, person
-from billing.models import Entry, Hold
-from generations import explain, lifecycle, settlement
-from generations.models import Attempt, Generation, Output, ProviderJob, SettlementRule
+from billing.models import Approval, Entry, Hold, new_id
+from generations import explain, lifecycle, reviews, settlement
+from generations.models import ANY, Attempt, Circuit, Generation, Output, ProviderJob
 from tools_registry import pricing
 from tools_registry.models import ToolCost
 
+OUTCOME_WORDS = {"capture": "charged", "release": "credits back", "keep": "nothing yet, the hold stays"}
 STATE_KINDS = {"succeeded": "ok", "failed": "bad", "expired": "bad", "cancelled": "", "awaiting_settlement": "wait"}
 OUTCOME_KINDS = {"charged": "ok", "waived": "ok", "withheld": "wait", "refunded": "", "expired": "bad"}
 
@@ -118,6 +125,7 @@ def settle(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
     job = lifecycle.settle_by_hand(job.id, outcome=settlement.CAPTURE, staff=asked_by.pk, reason=instruction["reason"])
     if not job.is_ended:
         raise lifecycle.CannotSettle("The account cannot pay it now, so its output stays withheld.")
+    reviews.close(job.id)
     return f"generation:{job.id}"
 
 
@@ -146,6 +154,7 @@ class ReleaseJob(JobAct):
 def release_job(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
     job = _job_of(instruction)
     lifecycle.settle_by_hand(job.id, outcome=settlement.RELEASE, staff=asked_by.pk, reason=instruction["reason"])
+    reviews.close(job.id)
     return f"generation:{job.id}"
 
 
@@ -171,6 +180,65 @@ class Waive(JobAct):
 @approvals.act("waive", first=lock_job)
 def waive(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
     job = lifecycle.waive(_job_of(instruction).id, staff=asked_by.pk, reason=instruction["reason"])
+    reviews.close(job.id)
+    return f"generation:{job.id}"
+
+
+# Reviews: what no rule knows, and what somebody must look at
+
+
+class KeepAsking(JobAct):
+    name, title, icon = "keep_asking", "Keep asking", "hourglass_top"
+    sentence = (
+        "Nothing is decided: the provider is asked on. Nobody is asked about this answer of this job again; another "
+        "answer that no rule knows opens a new review. The hold ends by itself, and the credits are back then."
+    )
+    done = "The review is closed; the provider is asked on."
+
+    def is_offered(self, row: Any) -> bool:
+        return bool(row.review) and row.unknown_answer is not None and not row.is_ended
+
+    def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        job = _job_of(instruction)
+        if not job.review:
+            raise NothingToReview
+        ends = job.hold.expires_at if job.hold and job.hold.state == Hold.State.OPEN else None
+        return [
+            ("Review", job.review, "closed"),
+            ("Held", money(job.hold.left if job.hold else 0), money(job.hold.left if job.hold else 0)),
+            ("The hold ends", when(ends), when(ends)),
+        ]
+
+
+class CloseReview(KeepAsking):
+    name, title, icon = "close_review", "Close the review", "done"
+    sentence = "It has been looked at, and nothing else is to be done. The job and its credits stay as they are."
+    done = "The review is closed."
+
+    def is_offered(self, row: Any) -> bool:
+        return bool(row.review) and (row.unknown_answer is None or row.is_ended)
+
+    def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        job = _job_of(instruction)
+        if not job.review:
+            raise NothingToReview
+        return [("Review", job.review, "closed")]
+
+
+class NothingToReview(errors.BillingError):
+    code = "nothing_to_review"
+    sentence = "Nobody is asked to look at this job any more."
+    reason = "Its review was closed meanwhile."
+    action = "Nothing is left to do."
+
+
+@approvals.act("keep_asking", first=lock_job)
+@approvals.act("close_review", first=lock_job)
+def close_review(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
+    job = _job_of(instruction)
+    if not job.review:
+        raise NothingToReview
+    reviews.close(job.id)
     return f"generation:{job.id}"
 
 
@@ -182,10 +250,20 @@ class NeedsALook(admin.SimpleListFilter):
     parameter_name = "staff"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("review", "Needs a look"), ("unsettled", "Not settled"), ("loss", "Cost us more than the hold")]
+        return [
+            ("review", "Needs a look"),
+            ("unsettled", "Not settled"),
+            ("emergency", "Given back in an emergency"),
+            ("loss", "Cost us more than the hold"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        wanted = {"review": ~Q(review=""), "unsettled": Q(credits_charged=None), "loss": Q(loss__gt=0)}
+        wanted = {
+            "review": ~Q(review=""),
+            "unsettled": Q(credits_charged=None),
+            "emergency": Q(is_emergency=True),
+            "loss": Q(loss__gt=0),
+        }
         return queryset.filter(wanted[self.value()]) if self.value() in wanted else queryset  # type: ignore[index]
 
 
@@ -193,7 +271,7 @@ class NeedsALook(admin.SimpleListFilter):
 class GenerationAdmin(WithActs, OfAccount):
     """Jobs: what was asked for, what the provider said, what it cost, and by which rule."""
 
-    acts = (Settle(), ReleaseJob(), Waive())
+    acts = (Settle(), ReleaseJob(), Waive(), KeepAsking(), CloseReview())
     list_display = (
         "title_shown",
         "account_shown",
@@ -233,6 +311,7 @@ class GenerationAdmin(WithActs, OfAccount):
                 "fields": (
                     "provider",
                     "job_id_shown",
+                    "circuit_shown",
                     "progress_shown",
                     "made",
                     "submitted",
@@ -248,11 +327,14 @@ class GenerationAdmin(WithActs, OfAccount):
             "The provider’s word",
             {
                 "fields": (
+                    "unknown_shown",
                     "verdict_shown",
                     "message_shown",
                     "verdict_when",
-                    "evidence_shown",
                     "rule_shown",
+                    "rule_means",
+                    "evidence_shown",
+                    "usage_shown",
                     "delivered_shown",
                 )
             },
@@ -367,9 +449,43 @@ class GenerationAdmin(WithActs, OfAccount):
     def evidence_shown(self, row: Any) -> Any:
         return document(row.verdict_evidence)
 
-    @display(description="Rule")
+    @display(description="Rule that it was settled by")
     def rule_shown(self, row: Any) -> Any:
-        return link(SettlementRule, row.verdict_rule_id, str(row.verdict_rule)) if row.verdict_rule_id else NOTHING
+        rule = row.verdict_rule
+        if rule is None:
+            return NOTHING
+        said = f"{rule.phase}: {rule.provider} · {rule.operation} · {rule.status} · {rule.code}, version {rule.version}"
+        since = format_html(" (superseded {})", when(rule.superseded_at)) if rule.superseded_at else ""
+        return format_html("{}{}", link(rule, words=said), since)
+
+    @display(description="What the rule says")
+    def rule_means(self, row: Any) -> Any:
+        rule = row.verdict_rule
+        if rule is None:
+            return NOTHING
+        return lines(
+            (
+                f"The customer: {OUTCOME_WORDS[rule.outcome]}.",
+                f"The provider bills us: {rule.provider_bills}.",
+                f"The customer reads: {rule.sentence or '–'}",
+            )
+        )
+
+    @display(description="Answer that no rule knows")
+    def unknown_shown(self, row: Any) -> Any:
+        unknown = row.unknown_answer
+        if unknown is None:
+            return NOTHING
+        said = " · ".join(filter(None, (unknown["status"], unknown["code"])))
+        return lines((code(said), unknown["message"])) if unknown["message"] else code(said)
+
+    @display(description="What the provider counted")
+    def usage_shown(self, row: Any) -> Any:
+        return document(row.usage)
+
+    @display(description="Provider’s circuit")
+    def circuit_shown(self, row: Any) -> Any:
+        return circuit_cell(Circuit.objects.filter(provider=row.provider).first())
 
     @display(description="Delivered")
     def delivered_shown(self, row: Any) -> Any:
@@ -413,12 +529,83 @@ class GenerationAdmin(WithActs, OfAccount):
         ]
 
     def warnings(self, row: Any) -> list[str]:
-        return [f"Needs a look: {row.review}"] if row.review else []
+        broke = 0 if row.is_ended else row.settlement_failures.count()
+        return [
+            *([f"Needs a look: {row.review}"] if row.review else []),
+            *(["Settling it broke, so its credits were given back in an emergency release."] * row.is_emergency),
+            *([f"Settling it broke {broke} time{'s' * (broke != 1)} so far; see below."] if broke else []),
+        ]
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
+        """The acts; what no rule knows comes first, with everything that can be made of it."""
+        review = {"title": "Review", "icon": "rule", "is_dangerous": False, "url": review_url(row)} if row else {}
+        is_asked = row is not None and (row.review or (row.unknown_answer is not None and not row.is_ended))
+        return [*([review] if is_asked else []), *super().buttons(request, row)]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Of jobs that need a look, why, with the page on which it is answered."""
+        shown = super().get_list_display(request)
+        return ("review_shown", *shown) if request.GET.get("staff") == "review" else shown
+
+    @display(description="Needs a look")
+    def review_shown(self, row: Any) -> Any:
+        return format_html('<a class="row-link" href="{}">{}</a>', review_url(row), row.review) if row.review else ""
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.review_view)
+        name = "generations_generation_review"
+        return [path("<path:object_id>/review/", view, name=name), *super().get_urls()]
+
+    def review_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What the provider said that no rule knows, who waits on the same, and all that can be made of it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        job = self.get_object(request, object_id)
+        if job is None:
+            raise Http404
+        asked = reviews.in_words(job.unknown_answer) if job.unknown_answer is not None else job.review
+        waiting = reviews.waiting_on_the_same(job)
+        can_be_done = [
+            {"act": act, "url": reverse(f"admin:generations_generation_{act.name}", args=[job.pk]), "once": new_id()}
+            for act in self.acts
+            if request.user.has_perm(act.permission) and act.is_offered(job)
+        ]
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "original": job,
+            "title": "Review",
+            "job": job,
+            "back": address(job),
+            "is_open": bool(job.review),
+            "question": asked or "Nobody is asked to look at this job.",
+            "message": (job.unknown_answer or {}).get("message") or "",
+            "reason": asked[:1000],
+            "figures": _review_figures(job, waiting),
+            "choices": can_be_done,
+            "rule": _new_rule(request, job, asked),
+            "asked_for": _rules_asked_for(job),
+            "sections": [_waiting_on_the_same(job, waiting)] if job.unknown_answer is not None else [],
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/review.html", context)
 
     def sections(self, request: HttpRequest, row: Any) -> list[Section]:
         entries = Entry.objects.filter(account=row.account_id, hold=row.hold_id).order_by("sequence")
+        broken = row.settlement_failures.order_by("-occurred_at")
         return [
             Section("What happened", trail=explain.trail(row)),
+            *(
+                [
+                    Section(
+                        "Tries to settle it that broke",
+                        ("When", "Error"),
+                        [[when(one.occurred_at), one.error] for one in broken[:ROWS_SHOWN]],
+                    )
+                ]
+                if broken
+                else []
+            ),
             Section(
                 "Its lines on the statement",
                 ("Line", "Kind", "Balance", "Held", "Balance after", "Written"),
@@ -442,6 +629,81 @@ class GenerationAdmin(WithActs, OfAccount):
                 numbers=frozenset({2}),
             ),
         ]
+
+
+def review_url(job: Any) -> str:
+    return reverse("admin:generations_generation_review", args=[job.pk])
+
+
+def _review_figures(job: Generation, waiting: QuerySet[Generation]) -> list[Figure]:
+    hold = job.hold
+    is_held = hold is not None and hold.state == Hold.State.OPEN
+    same = waiting.aggregate(held=Sum("hold__amount", filter=Q(hold__state="open")))
+    figures = [
+        Figure("State", job.state.replace("_", " ")),
+        Figure("Held for it", money(hold.left if hold is not None and is_held else 0)),
+        Figure("The hold ends", when(hold.expires_at) if hold is not None and is_held else "it has ended"),
+    ]
+    if job.unknown_answer is None:
+        return figures
+    count = waiting.count()
+    return [*figures, Figure("Wait on this answer", f"{count} job{'s' * (count != 1)}", money(same["held"] or 0))]
+
+
+def _new_rule(request: HttpRequest, job: Generation, asked: str) -> str:
+    """The page of a new rule with the answer filled in; nothing for who may not ask for one."""
+    unknown = job.unknown_answer
+    if unknown is None or not request.user.has_perm("generations.add_settlementrule"):
+        return ""
+    filled = {
+        "phase": unknown["phase"],
+        "provider": job.provider,
+        "operation": job.operation,
+        "status": unknown["status"],
+        "code": unknown["code"] or ANY,
+        "reason": asked,
+    }
+    return reverse("admin:generations_settlementrule_new_rule") + "?" + urlencode(filled)
+
+
+def _rules_asked_for(job: Generation) -> list[Approval]:
+    """New rules for this very answer that wait for a second person."""
+    unknown = job.unknown_answer
+    if unknown is None:
+        return []
+    for_it = {"phase": unknown["phase"], "status": unknown["status"], "code__in": [unknown["code"] or ANY, ANY]}
+    return list(
+        Approval.objects.filter(
+            act="new_rule", state="waiting", **{f"instruction__{name}": word for name, word in for_it.items()}
+        )[:ROWS_SHOWN]
+    )
+
+
+def _waiting_on_the_same(job: Generation, waiting: QuerySet[Generation]) -> Section:
+    return Section(
+        "Jobs that wait on this answer",
+        ("Job", "State", "Held at most", "Asked for"),
+        [
+            [link(one, words=one.title), tag(one.state, "wait"), money(one.estimate_max), when(one.created_at)]
+            for one in waiting[:20]
+        ],
+        empty="No job waits on it any more.",
+        numbers=frozenset({2}),
+        of=Generation,
+    )
+
+
+def circuit_cell(circuit: Circuit | None) -> Any:
+    """Whether calls flow to a provider, and why not."""
+    if circuit is None or circuit.opened_at is None:
+        return tag("closed: calls flow", "ok")
+    return lines(
+        (
+            tag("open: left alone", "bad"),
+            format_html("tried again {}", when(circuit.retry_at)),
+            circuit.last_error or "",
+        )
+    )
 
 
 def attempt_tag(attempt: Any) -> Any:

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Case, OuterRef, QuerySet, Subquery, When
+from django.db.models.fields.json import KT
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import approvals, errors
+from billing import approvals, clock, errors
 from billing.admin.acts import ActForm, StaffAct, WithActs, choice, tick, words
 from billing.admin.parts import (
+    NOTHING,
     ReadOnly,
     Section,
     code,
+    lines,
     link,
+    money,
     tag,
     when,
     yes_or_no,
 )
 from billing.models import Approval
-from generations import settlement
-from generations.models import ANY, SettlementRule
+from generations import rehearse_rules, reviews, settlement
+from generations.models import ANY, Attempt, Generation, SettlementRule
+from generations.providers import PROVIDERS
+from generations.providers.base import REFUSING_STATUSES, STATUSES
+from generations.rehearse_rules import Difference, Rehearsal, Said
+from tools_registry import registry
 
 
 class RuleSuperseded(errors.BillingError):
@@ -65,16 +77,68 @@ class RuleForm(ActForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("outcome") == "capture" and not self.errors:
+        if not self.errors and cleaned.get("outcome") != "keep":
             phase, status = self.answer(cleaned)
-            if phase != "poll" or status not in ("completed", "incomplete"):
+            if cleaned["outcome"] == "capture" and (phase != "poll" or status not in ("completed", "incomplete")):
                 self.add_error(
                     "outcome", "Only the provider’s own success, “completed” or “incomplete”, is charged for."
+                )
+            elif _is_doubt(phase, status):
+                self.add_error(
+                    "outcome",
+                    "This is not the provider’s word on the job, and nothing is settled without that: the job may be "
+                    "under way. Keep it; it is asked again, and its hold ends by itself.",
                 )
         return cleaned
 
 
+NO_ANSWER = re.compile(r"[1-5][0-9x]{2}|timeout|network|garbage|storage|unsupported|broken|not_offered")
+
+
+def _is_doubt(phase: str, status: str) -> bool:
+    """Whether this says nothing of the job: a question that failed, or a submission whose end nobody knows."""
+    return NO_ANSWER.fullmatch(status) is not None and not (phase == "submit" and status in REFUSING_STATUSES)
+
+
+# The words that a rule is for
+
+
+class Suggesting(UnfoldAdminTextInputWidget):
+    """A line to write in, with words to choose from; others may be written too."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__({"autocomplete": "off", "spellcheck": "false"})
+        self.words = words
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> Any:
+        field = super().render(name, value, (attrs or {}) | {"list": f"{name}-words"}, renderer)
+        options = format_html_join("", '<option value="{}"></option>', ((word,) for word in self.words))
+        return format_html('{}<datalist id="{}-words">{}</datalist>', field, name, options)
+
+
 WORD = re.compile(r"[a-z0-9][a-z0-9_./-]{0,99}")
+SEEN_MAX = 5_000
+
+
+def seen_lately() -> dict[str, list[str]]:
+    """The words that a rule's columns may take: what is known here, and what providers said lately."""
+    said = Generation.objects.filter(verdict_at__isnull=False).order_by("-verdict_at")
+    verdicts: set[Any] = set(said.values_list("verdict_status", "verdict_code")[:SEEN_MAX])
+    unknown: set[Any] = set(
+        reviews.waiting().values_list(KT("unknown_answer__status"), KT("unknown_answer__code"))[:SEEN_MAX]
+    )
+    statuses = {status for status, _ in verdicts | unknown} | STATUSES | REFUSING_STATUSES
+    codes = {code for _, code in verdicts | unknown}
+    routes = set(Generation.objects.order_by("-id").values_list("provider", "operation")[:SEEN_MAX])
+    providers = {provider for provider, _ in routes} | set(PROVIDERS)
+    operations = {operation for _, operation in routes} | set(registry.OPERATIONS)
+    found: dict[str, set[Any]] = {
+        "provider": providers,
+        "operation": operations,
+        "status": statuses | {"429", "5xx", "timeout", "network", "garbage"},
+        "code": codes,
+    }
+    return {name: [ANY, *sorted(word for word in words if word)] for name, words in found.items()}
 
 
 class NewRuleForm(RuleForm):
@@ -86,13 +150,20 @@ class NewRuleForm(RuleForm):
 
     field_order = ("phase", "provider", "operation", "status", "code")
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.seen = seen_lately()
+        for name, words_seen in self.seen.items():
+            self.fields[name].widget = Suggesting(words_seen)
+
     def answer(self, cleaned: dict[str, Any]) -> tuple[str, str]:
         return cleaned["phase"], cleaned["status"]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        for name in ("provider", "operation", "status", "code"):
-            if name in cleaned and not WORD.fullmatch(cleaned[name]):
+        for name, words_seen in self.seen.items():
+            # What a provider really said is taken as it is.
+            if name in cleaned and not WORD.fullmatch(cleaned[name]) and cleaned[name] not in words_seen:
                 self.add_error(name, "Write one word: small letters, digits, and _ . / - between them.")
         if not self.errors and _in_force(cleaned).exists():
             self.add_error(None, f"{RuleKnown.sentence} {RuleKnown.action}")
@@ -119,6 +190,108 @@ def _terms(of: Any) -> dict[str, Any]:
 
 def _said(value: Any) -> Any:
     return ("yes" if value else "no") if isinstance(value, bool) else value or "–"
+
+
+# What it would have changed
+
+REHEARSED_DAYS = 30
+REHEARSED_MAX = 20_000
+
+
+def rehearse(draft: SettlementRule, instead_of: SettlementRule | None = None) -> list[Section]:
+    """What the last 30 days' answers would have come to with the draft in force. Reads REHEARSED_MAX jobs at most."""
+    now = list(SettlementRule.objects.filter(superseded_at=None))
+    then = [*(rule for rule in now if instead_of is None or rule.id != instead_of.id), draft]
+    since = clock.now() - timedelta(days=REHEARSED_DAYS)
+    found = rehearse_rules.rehearse(_cases(since), now, then)
+    return _foreseen(found, is_cut=_verdicts(since)[REHEARSED_MAX : REHEARSED_MAX + 1].exists())
+
+
+def _verdicts(since: datetime) -> QuerySet[Generation]:
+    return Generation.objects.filter(verdict_at__gte=since).order_by("-verdict_at")
+
+
+def _cases(since: datetime) -> Iterator[rehearse_rules.Case]:
+    """Jobs with a final word since then, newest first, and those that wait on an answer which no rule knew."""
+    # The job keeps "http_400" where a refusal had no code; the attempt keeps what was said.
+    refused = Attempt.objects.filter(generation=OuterRef("pk"), result=Attempt.Result.REFUSED).order_by("-number")
+    code_refused = Subquery(refused.annotate(said=KT("evidence__code")).values("said")[:1])
+    settled = _verdicts(since).annotate(code_refused=Case(When(verdict_rule__phase="submit", then=code_refused)))
+    columns = ("id", "provider", "operation", "verdict_status", "verdict_code", "charged_amount", "estimate_max")
+    rows = settled.values(*columns, "verdict_rule__phase", "code_refused")[:REHEARSED_MAX]
+    for row in rows.iterator(chunk_size=2_000):
+        phase = row["verdict_rule__phase"] or "poll"
+        said_code = row["code_refused"] if phase == "submit" else row["verdict_code"]
+        said = Said(phase, row["provider"], row["operation"], row["verdict_status"], said_code)
+        yield rehearse_rules.Case(row["id"], said, row["charged_amount"], row["estimate_max"])
+    undecided = reviews.waiting().values("id", "provider", "operation", "unknown_answer", "estimate_max")
+    for row in undecided[:REHEARSED_MAX].iterator(chunk_size=2_000):
+        answer: Any = row["unknown_answer"]
+        said = Said(answer["phase"], row["provider"], row["operation"], answer["status"], answer["code"])
+        yield rehearse_rules.Case(
+            row["id"], said, None, row["estimate_max"], is_undecided=True, is_word=answer["is_word"]
+        )
+
+
+def _foreseen(found: Rehearsal, is_cut: bool) -> list[Section]:
+    looked_at = f"Jobs with a final word in the last {REHEARSED_DAYS} days" + (
+        f"; only the newest {REHEARSED_MAX:,} were looked at" if is_cut else ""
+    )
+    rows: list[list[Any]] = [
+        [looked_at, f"{found.settled_jobs:,}"],
+        ["Of these, another outcome for the customer", f"{found.other_outcome:,}"],
+        ["Another “provider bills us”", f"{found.other_bills:,}"],
+        ["Another sentence", f"{found.other_sentence:,}"],
+        ["Credits that would not have been charged", money(found.back)],
+        ["Credits that would have been charged, at most", money(found.charged_at_most)],
+        ["Jobs that wait now on an answer no rule knew", f"{found.undecided:,}"],
+        ["Of these, settled once their provider says it again", f"{found.settles_now:,}"],
+        ["Known then, and kept", f"{found.known_now:,}"],
+    ]
+    title = f"What it would have changed in the last {REHEARSED_DAYS} days"
+    if found.changes_nothing:
+        title += ": nothing"
+    counts = Section(title, ("", "Now"), rows, numbers=frozenset({1}))
+    if not found.differences:
+        return [counts]
+    titles = Generation.objects.in_bulk([one.case.job for one in found.differences])
+    jobs = [
+        [
+            link(Generation, one.case.job, titles[one.case.job].title),
+            code(" · ".join(filter(None, (one.case.said.status, one.case.said.code)))),
+            lines(_changes(one)),
+            _credits(one),
+        ]
+        for one in found.differences
+        if one.case.job in titles
+    ]
+    newest = Section(
+        f"The newest {len(jobs)} of these jobs" if len(jobs) > 1 else "The job",
+        ("Job", "The provider said", "Changes", "Credits"),
+        jobs,
+        numbers=frozenset({3}),
+        of=Generation,
+    )
+    return [counts, newest]
+
+
+def _changes(one: Difference) -> Iterator[str]:
+    before, after = one.before, one.after
+    if one.case.is_undecided:
+        yield f"waits → {after.outcome}" if one.case.is_word else "waits → known, and kept"
+        return
+    if before.outcome != after.outcome:
+        yield f"customer: {before.outcome} → {after.outcome}"
+    if before.provider_bills != after.provider_bills:
+        yield f"bills us: {before.provider_bills} → {after.provider_bills}"
+    if before.sentence != after.sentence:
+        yield "another sentence"
+
+
+def _credits(one: Difference) -> Any:
+    if one.back:
+        return format_html("−{}", money(one.back))
+    return format_html("+{} at most", money(one.charged_at_most)) if one.charged_at_most else NOTHING
 
 
 class ChangeRule(StaffAct):
@@ -148,6 +321,13 @@ class ChangeRule(StaffAct):
             ("Version", rule.version, rule.version + 1),
             *((TERM_TITLES[name], _said(before[name]), _said(instruction[name])) for name in TERMS),
         ]
+
+    def foresee(self, instruction: dict[str, Any]) -> list[Section]:
+        rule = SettlementRule.objects.get(id=instruction["rule"])
+        if rule.superseded_at is not None:
+            raise RuleSuperseded
+        terms = {name: getattr(rule, name) for name in KEY} | {name: instruction[name] for name in TERMS}
+        return rehearse(SettlementRule(**terms, version=rule.version + 1), instead_of=rule)
 
 
 @approvals.act("rule")
@@ -194,6 +374,15 @@ class NewRule(StaffAct):
             ("The rule that speaks for it", str(now.rule or "none: the hold is kept and staff are asked"), "this one"),
             *((TERM_TITLES[name], _said(before[name]), _said(instruction[name])) for name in TERMS),
         ]
+
+    def foresee(self, instruction: dict[str, Any]) -> list[Section]:
+        if _in_force(instruction).exists():
+            raise RuleKnown
+        return rehearse(SettlementRule(**{name: instruction[name] for name in (*KEY, *TERMS)}))
+
+    def prefilled(self, query: QueryDict) -> dict[str, Any]:
+        """The answer that a job's page asks about."""
+        return {name: query[name][:300] for name in (*KEY, *TERMS, "reason") if name in query}
 
 
 @approvals.act("new_rule")
