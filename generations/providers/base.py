@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Any, BinaryIO, ClassVar
+from urllib.parse import urlsplit
 
 # Our vocabulary for what a provider says of a job. Any other word is passed through as it is, and counts as unknown.
 STATUSES = frozenset({"queued", "in_progress", "completed", "failed", "cancelled", "incomplete"})
@@ -102,6 +104,15 @@ def parse_retry_after(text: str | None, now: datetime | None = None) -> float | 
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max((at - (now or datetime.now(UTC))).total_seconds(), 0.0), RETRY_AFTER_SECONDS_MAX)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address can only be of this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -222,7 +233,7 @@ class Provider(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]  # for people
-    operations: ClassVar[frozenset[str]]
+    operations: frozenset[str]
     is_real: bool  # an outside provider, whose bill is real money
     has_progress: ClassVar[bool] = False
     has_callbacks: ClassVar[bool] = False

@@ -8,10 +8,9 @@ import json
 import re
 import sys
 import time
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from django.conf import settings
@@ -30,6 +29,7 @@ from generations.providers.base import (
     Refused,
     TryLater,
     Unknown,
+    is_loopback,
     parse_retry_after,
 )
 from generations.providers.rehearsal_words import DEFAULT_SENTENCE, WORDS
@@ -63,14 +63,6 @@ def _client(is_repeatable: bool) -> httpx.AsyncClient:
     return calls.keep(name, lambda: httpx.AsyncClient(follow_redirects=False, trust_env=False, limits=limits))
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class Rehearsal(Provider):
     name = "rehearsal"
     title = "Rehearsal"
@@ -87,7 +79,7 @@ class Rehearsal(Provider):
         if not settings.REHEARSAL_ENABLED:
             raise NotOffered("The rehearsal provider is switched off here (REHEARSAL_ENABLED).")
         self.url = (url or settings.REHEARSAL_URL or "").rstrip("/")
-        if not _is_loopback(self.url):
+        if not is_loopback(self.url):
             raise NotOffered("REHEARSAL_URL does not name the rehearsal server on this machine.")
         self.timeout_seconds = float(settings.PROVIDER_TIMEOUT_SECONDS)
         if has_idempotent_submit is not None:

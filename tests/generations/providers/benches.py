@@ -1,4 +1,4 @@
-"""Each provider with its real server behind it, and how that server is made to misbehave: what test_contract.py runs on.
+"""Each provider with its real server behind it, and how that server is made to misbehave, for test_contract.py.
 
 To add one: a class below with what is particular to the provider, and its name in BENCHES. What cannot happen to it is
 said in `cannot`, case by case, with the reason.
@@ -50,6 +50,8 @@ class Bench:
     places: ClassVar[dict[str, tuple[str, str]]] = {}
     # Inputs of which each alone is reason enough to refuse the job.
     bad_inputs: ClassVar[tuple[dict[str, Any], ...]] = ()
+    # Ends that the provider tells at once, by refusing the submission.
+    refused_at_once: ClassVar[frozenset[str]] = frozenset()
     # Ids in the shape of the provider's own, of no job.
     unknown_ids: ClassVar[tuple[str, ...]] = ()
     # A key of ours that the provider is sent and must not be found anywhere afterwards.
