@@ -1,5 +1,6 @@
 """Settings are loud when wrong, by the name of the variable; production and play are kept apart."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 from django.core.checks import Error
 from django.test import override_settings
+from django.views.debug import SafeExceptionReporterFilter
 
 from config.checks import database_keeps_what_it_says, nothing_for_play_in_production
+from config.settings import _output_storage
 from tests.instance import NOT_INHERITED, ROOT
 
 PRODUCTION = {"HOLDFAST_ENV": "production", "SECRET_KEY": "k" * 60, "ALLOWED_HOSTS": "x.example.org"}
@@ -53,6 +56,64 @@ def test_what_cannot_be_read_stops_the_start_by_its_name(environment: dict[str, 
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("django.core.exceptions.ImproperlyConfigured")
     assert name in last
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "films",
+        "http://KEYOFOURS:hush@store.test/films",
+        "s3://store.test/films",
+        "s3://KEYOFOURS@store.test/films",
+        "s3://KEYOFOURS:hush@/films",
+        "s3://KEYOFOURS:hush@store.test",
+        "s3://KEYOFOURS:hush@store.test/films/inner",
+        "s3://KEYOFOURS:hush@store.test/Films",
+        "s3://KEYOFOURS:hush/slash@store.test/films",
+        "s3://KEYOFOURS:hush@store.test:99999/films",
+        "s3://KEYOFOURS:hush@store.test/films?regoin=x",
+        "s3://KEYOFOURS:hush@store.test/films?tls=perhaps",
+        "s3://KEYOFOURS:hush@store.test/films?tls",
+        "s3://KEYOFOURS:hush@store.test/films#x",
+    ],
+)
+def test_a_storage_that_cannot_be_read_stops_the_start_and_its_secrets_are_not_repeated(url: str) -> None:
+    done = read(DEVELOPMENT | {"HOLDFAST_STORAGE_URL": url})
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("django.core.exceptions.ImproperlyConfigured: HOLDFAST_STORAGE_URL ")
+    assert "hush" not in done.stderr
+    assert "KEYOFOURS" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "region"),
+    [
+        ("s3://K:a%2Fb%2B@store.test/films", "https://store.test", "us-east-1"),
+        ("s3://K:a%2Fb%2B@127.0.0.1:9000/films?tls=false", "http://127.0.0.1:9000", "us-east-1"),
+        ("s3://K:a%2Fb%2B@[::1]:9000/films/?region=eu-west-1&tls=true", "https://[::1]:9000", "eu-west-1"),
+    ],
+)
+def test_the_storage_of_outputs_is_one_url(url: str, endpoint: str, region: str) -> None:
+    done = read(DEVELOPMENT | {"HOLDFAST_STORAGE_URL": url}, "settings.STORAGES['default']")
+    assert ast.literal_eval(done.stdout) == {
+        "BACKEND": "generations.storage.objects.Objects",
+        "OPTIONS": {
+            "endpoint_url": endpoint,
+            "bucket_name": "films",
+            "region_name": region,
+            "access_key": "K",
+            "secret_key": "a/b+",
+        },
+    }
+
+
+def test_the_storages_secrets_are_hidden_where_settings_are_shown() -> None:
+    shown = SafeExceptionReporterFilter().cleanse_setting(
+        "STORAGES", _output_storage("s3://KEYOFOURS:hush@store.test/films")
+    )
+    assert "hush" not in str(shown)
+    assert "KEYOFOURS" not in str(shown)
 
 
 def test_the_key_of_an_installation_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
