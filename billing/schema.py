@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
@@ -101,15 +101,18 @@ def describe(
     refuses: Refusals = (),
     is_keyed: bool = False,
     takes: Any = None,
+    takes_one_of: Mapping[str, Any] | None = None,
     gives: Any = None,
     **more: Any,
 ) -> Callable[[Any], Any]:
     """The method's place in the OpenAPI document: what it reads, what it answers, and each refusal beyond the common.
 
-    `takes` and `gives` are the examples; `is_keyed` says that it honours Idempotency-Key.
+    `takes` (or several by their names, `takes_one_of`) and `gives` are the examples; `is_keyed` says that it honours
+    Idempotency-Key.
     """
     parameters = ([query] if query else []) + ([IDEMPOTENCY_KEY] if is_keyed else []) + more.pop("parameters", [])
-    examples = [OpenApiExample("Sent", takes, request_only=True)] if takes is not None else []
+    sent = {"Sent": takes} if takes is not None else takes_one_of or {}
+    examples = [OpenApiExample(name, value, request_only=True) for name, value in sent.items()]
     if gives is not None:
         examples.append(OpenApiExample("Answered", gives, response_only=True, status_codes=[str(status)]))
 

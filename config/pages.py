@@ -18,12 +18,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
-from billing import clock, credits, people
+from billing import credits, people
 from billing.pages import accounts_of, notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
+from generations import offers
 from generations.storage import Unreachable, output_storage
-from tools_registry import pricing, registry
-from tools_registry.models import ToolCost
+from tools_registry import pricing
 
 ALL_APPLIED_KEY = "migrations-applied"
 STORAGE_KEY, STORAGE_ASKED_SECONDS = "output-storage-answers", 30
@@ -71,27 +71,25 @@ def context(request: HttpRequest) -> dict[str, Any]:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The front page: what can be run, with its price."""
-    shown = (_on_offer(operation) for operation in registry.OPERATIONS.values())
-    return render(request, "config/home.html", {"operations": [one for one in shown if one is not None]})
+    return render(request, "config/home.html", {"operations": [_shown(offer) for offer in offers.on_offer()]})
 
 
-UNITS = {pricing.PerSecond.name: "a second"}
-
-
-def _on_offer(operation: registry.Operation) -> dict[str, str] | None:
-    """The operation with the price of its example; None where it has no price."""
-    cost = ToolCost.objects.in_force(operation.slug, clock.Now())
-    if cost is None:
-        return None
+def _shown(offer: offers.Offer) -> dict[str, str]:
+    """The operation with its least price and that of its example."""
+    operation, cost = offer.operation, offer.cost
     estimate = pricing.estimate(cost.model, cost.rates, dict(operation.example))
+    most = credits.display(estimate.max)
+    example = f"{estimate.explanation}: {most}"
+    if estimate.typical < estimate.max:
+        example = f"Usually about {credits.display(estimate.typical)}, at most {most}"
     return {
         "title": operation.title,
         "sentence": operation.summary,
-        "icon": "film",
+        "icon": operation.icon,
         "price": credits.display(estimate.min),
-        "unit": UNITS.get(cost.model, "at least"),
-        "example": f"{estimate.explanation}: {credits.display(estimate.max)}",
-        "url": "/generate",
+        "unit": pricing.MODELS[cost.model].unit,
+        "example": example,
+        "url": offers.form_url(operation),
     }
 
 

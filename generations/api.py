@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
 from django.urls import reverse
-from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -69,8 +69,7 @@ class InputsFieldSchema(OpenApiSerializerFieldExtension):
     target_class = InputsField
 
     def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
-        known = [one.schema() | {"title": one.slug} for one in registry.OPERATIONS.values()]
-        return known[0] if len(known) == 1 else {"oneOf": known}
+        return {"anyOf": [one.schema() | {"title": one.slug} for one in registry.OPERATIONS.values()]}
 
 
 class Wanted(Strict):
@@ -79,12 +78,31 @@ class Wanted(Strict):
     provider = TextField(required=False, max_length=50, help_text="Who runs it; left out: the first that is offered")
 
 
+class WantedSchema(OpenApiSerializerExtension):
+    """What may be sent: each operation with the inputs that are its own."""
+
+    target_class = Wanted
+
+    def get_name(self, auto_schema: Any, direction: Any) -> str:
+        return "Wanted"
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        whole = auto_schema._map_basic_serializer(self.target, direction)
+        return {"oneOf": [self._of(one, whole) for one in registry.OPERATIONS.values()]}
+
+    @staticmethod
+    def _of(operation: registry.Operation, whole: dict[str, Any]) -> dict[str, Any]:
+        own = {"operation": {"type": "string", "const": operation.slug}, "inputs": operation.schema()}
+        described = {"title": operation.title, "description": operation.summary}
+        return whole | described | {"properties": whole["properties"] | own}
+
+
 def _quote(request: Any) -> lifecycle.Quote:
     wanted = read(Wanted, request.data)
     return lifecycle.quote(wanted["operation"], wanted["inputs"], wanted.get("provider"))
 
 
-_EXAMPLE = {"operation": registry.VIDEO.slug, "inputs": dict(registry.VIDEO.example)}
+_EXAMPLES = {one.title: {"operation": one.slug, "inputs": dict(one.example)} for one in registry.OPERATIONS.values()}
 _UNREADABLE = (registry.InvalidInputs, registry.UnknownOperation, lifecycle.ProviderNotOffered)
 
 # Estimate
@@ -112,7 +130,7 @@ class Estimate(View):
         EstimateAnswer,
         body=Wanted,
         refuses=(*_UNREADABLE, refusals.CsrfFailed),
-        takes=_EXAMPLE,
+        takes_one_of=_EXAMPLES,
         gives={
             "operation": "ai/video",
             "provider": "local",
@@ -174,6 +192,11 @@ class OutputAnswer(Answer):
     height = serializers.IntegerField(allow_null=True)
 
 
+class CountedAnswer(Answer):
+    input_tokens = serializers.IntegerField(allow_null=True, help_text="Tokens read: what was asked, and how")
+    output_tokens = serializers.IntegerField(allow_null=True, help_text="Tokens written")
+
+
 class JobErrorAnswer(Answer):
     code = serializers.CharField()
     message = serializers.CharField()
@@ -192,6 +215,7 @@ class JobAnswer(Answer):
     progress = serializers.IntegerField(min_value=0, max_value=100, help_text="Percent")
     estimate = JobEstimateAnswer(source="*")
     credits = JobCreditsAnswer()
+    usage = CountedAnswer(allow_null=True, help_text="What its provider counted; null where it counts nothing")
     output = OutputAnswer(many=True, help_text="What it made, once it is paid for")
     error = JobErrorAnswer(allow_null=True)
     is_cancellable = serializers.BooleanField(help_text="Whether asking to cancel it makes sense")
@@ -215,13 +239,52 @@ JOB_EXAMPLE = {
         "max": "2",
         "explanation": "4 s × 0.50 a second, standard, 1280 × 720",
     },
-    "credits": {"held": "2", "charged": "0", "outcome": None, "message": "2.00 credits are held while it runs."},
+    "credits": {
+        "held": "2",
+        "charged": "0",
+        "outcome": None,
+        "message": "2.00 credits are held. If it fails they come back by themselves.",
+    },
+    "usage": None,
     "output": [],
     "error": None,
     "is_cancellable": True,
     "created_at": "2026-05-01T12:00:00Z",
     "ended_at": None,
     "status_url": "/api/status/0197a0f2-5c1e-7c6e-9a41-2f0e6d1b7c11",
+}
+
+WRITTEN_EXAMPLE = JOB_EXAMPLE | {
+    "operation": "ai/script",
+    "inputs": dict(registry.SCRIPT.example),
+    "state": "succeeded",
+    "status": "SUCCESS",
+    "progress": 100,
+    "estimate": {
+        "min": "0.1",
+        "typical": "0.275",
+        "max": "0.5056",
+        "explanation": "Up to 800 tokens written and 1,056 read",
+    },
+    "credits": {
+        "held": "0",
+        "charged": "0.2154",
+        "outcome": "charged",
+        "message": "0.2154 of at most 0.5056 credits were charged.",
+    },
+    "usage": {"input_tokens": 94, "output_tokens": 412},
+    "output": [
+        {
+            "url": "/outputs/0197a0f2",
+            "content_type": "text/plain",
+            "bytes": 1893,
+            "seconds": None,
+            "width": None,
+            "height": None,
+        }
+    ],
+    "is_cancellable": False,
+    "ended_at": "2026-05-01T12:00:09Z",
 }
 
 
@@ -236,6 +299,7 @@ def show(job: Generation, outputs: Iterable[Output]) -> dict[str, Any]:
             "outcome": job.outcome,
             "message": explain.spoken(job).credits,
         },
+        "usage": _counted(job),
         "output": [
             {
                 "url": output_url(one),
@@ -251,6 +315,11 @@ def show(job: Generation, outputs: Iterable[Output]) -> dict[str, Any]:
         "status_url": reverse("api_status", args=[job.id]),
     }
     return dict(JobAnswer(shown).data)
+
+
+def _counted(job: Generation) -> dict[str, int | None] | None:
+    counted = {name: (job.usage or {}).get(name) for name in ("input_tokens", "output_tokens")}
+    return counted if any(count is not None for count in counted.values()) else None
 
 
 _PLAIN = (
@@ -331,7 +400,7 @@ class Generate(View):
             errors.SpendLimitReached,
             errors.InsufficientCredits,
         ),
-        takes=_EXAMPLE,
+        takes_one_of=_EXAMPLES,
         gives=JOB_EXAMPLE,
         summary="Starts a job; its maximum is held until it ends",
     )
@@ -377,7 +446,7 @@ def _wait(job_id: UUID, seconds: int) -> None:
 class Status(OfJob):
     """How a job stands."""
 
-    @describe(JobAnswer, gives=JOB_EXAMPLE, summary="How a job stands; a failure seen here is already refunded")
+    @describe(JobAnswer, gives=WRITTEN_EXAMPLE, summary="How a job stands; a failure seen here is already refunded")
     def get(self, request: Any, id: UUID) -> Response:
         return Response(_show_kept(self.found))
 
@@ -432,7 +501,7 @@ class Cancel(OfJob):
                 "held": "0",
                 "charged": "0",
                 "outcome": "refunded",
-                "message": "Nothing was charged. Your 2.00 credits are back.",
+                "message": "Your 2.00 credits are back.",
             },
             "error": {"code": "cancelled", "message": "It was cancelled before it was started."},
             "is_cancellable": False,

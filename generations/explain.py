@@ -55,7 +55,8 @@ def spoken(job: Generation) -> Spoken:
         )
     if job.outcome == Outcome.CHARGED:
         charged = credits.display(job.charged_amount or 0)
-        return Spoken("Ready", "ok", "Ready", f"Charged {charged}.", f"{charged} credits were charged.")
+        most = "" if job.charged_amount == job.estimate_max else f" of at most {held}"
+        return Spoken("Ready", "ok", "Ready", f"Charged {charged}.", f"{charged}{most} credits were charged.")
     if job.outcome == Outcome.WAIVED:
         return Spoken("Ready", "ok", "Ready", "Delivered free of charge.", "Nothing was charged.")
     back = f"Your {held} credits are back."
@@ -81,6 +82,43 @@ def _spoken_under_way(job: Generation, held: str) -> Spoken:
     if job.cancel_asked_at is not None:
         return Spoken("Stopping", "wait", "Stopping", "The provider was asked to stop.", reserved)
     return Spoken("Running", "wait", "Being made", "You can leave this page; it goes on.", reserved)
+
+
+def code_of(job: Generation) -> str:
+    """The machine's word for why it was not made; empty where it was, or may still be."""
+    return job.error_code or "" if job.state in (State.FAILED, State.EXPIRED) else ""
+
+
+def in_short(job: Generation) -> str:
+    """The job in a line: what was asked for; or, where it went another way, why, and what became of the credits."""
+    if job.is_ended and job.state != State.SUCCEEDED:
+        said = spoken(job)
+        return f"{said.words} {said.credits}"
+    if job.state == State.AWAITING_SETTLEMENT:
+        said = spoken(job)
+        return f"{said.title}. {said.credits}"
+    operation = registry.OPERATIONS.get(job.operation)
+    texts = {of.title for of in operation.fields if isinstance(of, registry.Text)} if operation else set()
+    return " · ".join(row["words"] for row in asked(job) if row["title"] not in texts)
+
+
+def tokens_written(job: Generation) -> str:
+    """How long the text is that a provider wrote, as it counted; empty where it did not, or wrote none."""
+    written = (job.usage or {}).get("output_tokens")
+    return f"{written:,} tokens" if written is not None else ""
+
+
+def _measured(job: Generation) -> list[dict[str, Any]]:
+    """What the provider counted, against the most that was asked for."""
+    counted = job.usage or {}
+    if job.verdict_at is None or "output_tokens" not in counted:
+        return []
+    most = job.inputs.get("length_max")
+    rest = f"tokens written out of at most {most:,}" if isinstance(most, int) else "tokens written"
+    read = (
+        f"{counted['input_tokens']:,} tokens were read: what was asked, and how." if "input_tokens" in counted else ""
+    )
+    return [_step("Counted", job.verdict_at, amount=f"{counted['output_tokens']:,}", rest=rest, more=read)]
 
 
 def provider_title(job: Generation) -> str:
@@ -113,7 +151,7 @@ def trail(job: Generation) -> list[dict[str, Any]]:
         )
     elif job.submitted_at is not None:
         steps.append(_step("Handed over", job.submitted_at, rest=f"to {provider_title(job)}"))
-    steps += _said(job)
+    steps += [*_said(job), *_measured(job)]
     steps += [_money_step(job, entry) for entry in entries if entry.kind != Entry.Kind.HOLD]
     steps += _refunds(job, entries)
     steps += _ended_without_money(job, entries)
@@ -143,7 +181,9 @@ def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
     why = _by_rule(rule) if rule else ""
     match entry.kind:
         case Entry.Kind.CAPTURE:
-            return _step("Charged", entry.created_at, amount=amount, more=" ".join(filter(None, (why, around))))
+            rest = entry.balance_delta - entry.held_delta
+            back = f"The other {credits.display(rest)} that were held are back." if rest else ""
+            return _step("Charged", entry.created_at, amount=amount, more=" ".join(filter(None, (back, why, around))))
         case Entry.Kind.LATE_CAPTURE:
             return _step("Charged late", entry.created_at, amount=amount, more=around)
         case Entry.Kind.RELEASE:
@@ -237,7 +277,7 @@ def told(entry: Entry) -> list[dict[str, Any]]:
 
 
 # The steps of a trail that the statement does not tell by itself.
-_NOT_MONEY = ("Estimated", "Accepted", "Handed over", "Provider said", "Delivered", "Ended")
+_NOT_MONEY = ("Estimated", "Accepted", "Handed over", "Provider said", "Counted", "Delivered", "Ended")
 
 
 def asked(job: Generation) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,27 +24,44 @@ from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from tools_registry import pricing, registry
 
-from . import explain, lifecycle, providers, routes
+from . import explain, lifecycle, offers, prose, providers
 from .links import output_url
-from .models import Generation
+from .models import Generation, Output
+from .offers import Offer
 from .outputs import ALLOWED
 from .providers import rehearsal_words
 from .providers.base import NotOffered
+from .storage import output_storage
 
 State, Outcome = Generation.State, Generation.Outcome
 
-# Making a video
+# Asking for something
+
+
+class Range(forms.NumberInput):
+    """A whole number on a slider."""
+
+    input_type = "range"
+
+
+# Among more numbers than these nobody finds one by sliding.
+SLIDER_STEPS_MAX = 200
 
 
 def field_of(of: registry.Field) -> forms.Field:
     """The input as a field of a form; what may stand in it is judged by the operation itself."""
     options: dict[str, Any] = {"label": of.title, "help_text": of.help, "initial": of.default}
     match of:
+        case registry.Text(is_short=True):
+            widget: forms.Widget = forms.TextInput(attrs={"maxlength": of.length_max, "autocomplete": "off"})
+            options["required"] = of.is_required
         case registry.Text():
-            widget: forms.Widget = forms.Textarea(attrs={"rows": 4, "maxlength": of.length_max})
+            widget = forms.Textarea(attrs={"rows": 4, "maxlength": of.length_max})
+            options["required"] = of.is_required
         case registry.Whole():
-            widget = forms.NumberInput(attrs={"type": "range", "min": of.min, "max": of.max, "step": 1})
-        case registry.Choice() if len(of.choices) <= 3:
+            number = Range if of.max - of.min <= SLIDER_STEPS_MAX else forms.NumberInput
+            widget = number(attrs={"min": of.min, "max": of.max, "step": 1})
+        case registry.Choice() if len(of.choices) <= 4:
             widget = forms.RadioSelect(choices=list(of.choices.items()))
         case registry.Choice():
             widget = forms.Select(choices=list(of.choices.items()))
@@ -52,30 +70,43 @@ def field_of(of: registry.Field) -> forms.Field:
     return forms.CharField(widget=widget, error_messages={"required": "Write something here."}, **options)
 
 
+def inputs_of(operation: registry.Operation, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written, as the operation reads it: whole numbers as numbers, the rest as text."""
+    found = {}
+    for of in operation.fields:
+        value = given.get(of.name, of.default)
+        is_number = isinstance(of, registry.Whole) and re.fullmatch(r"[0-9]{1,9}", str(value), re.ASCII)
+        found[of.name] = int(value) if is_number else value
+    return found
+
+
 class OperationForm(forms.Form):
     """An operation's inputs, which provider is to run it, and the key that makes a second press harmless."""
 
     key = forms.CharField(max_length=100, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
 
-    def __init__(self, operation: registry.Operation, *args: Any, **named: Any) -> None:
+    def __init__(self, offer: Offer, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.operation = operation
+        self.offer = offer
         self.initial.setdefault("key", str(new_id()))
-        self.fields |= {of.name: field_of(of) for of in operation.fields}
-        offered = routes.offered(operation.slug)
-        if len(offered) > 1:
-            choices = [(one.name, one.title) for one in offered]
+        self.fields |= {of.name: field_of(of) for of in offer.operation.fields}
+        if len(offer.providers) > 1:
+            choices = [(one.name, one.title) for one in offer.providers]
             widget = forms.RadioSelect(choices=choices)
-            self.fields["provider"] = forms.CharField(label="Who makes it", widget=widget, initial=offered[0].name)
+            self.fields["provider"] = forms.CharField(
+                label="Who makes it", widget=widget, initial=offer.providers[0].name
+            )
 
-    def inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What was written, as the operation reads it: whole numbers as numbers, the rest as text."""
-        found = {}
-        for of in self.operation.fields:
-            value = given.get(of.name, of.default)
-            is_number = isinstance(of, registry.Whole) and re.fullmatch(r"[0-9]{1,9}", str(value), re.ASCII)
-            found[of.name] = int(value) if is_number else value
-        return found
+    def drawn(self) -> Iterator[dict[str, Any]]:
+        """Each input as the page draws it; `is_priced`: the price follows it."""
+        cost = self.offer.cost
+        for of in self.offer.operation.fields:
+            is_read = isinstance(of, registry.Text) and cost.model == pricing.PerToken.name
+            yield {
+                "field": self[of.name],
+                "unit": of.unit if isinstance(of, registry.Whole) else "",
+                "is_priced": is_read or of.name in pricing.MODELS[cost.model].reads,
+            }
 
     def say(self, refusal: errors.BillingError) -> None:
         """The refusal's sentences stand under their fields."""
@@ -87,52 +118,70 @@ class OperationForm(forms.Form):
 
 @for_people
 @require_http_methods(["GET", "HEAD", "POST"])
-def generate(request: Any) -> HttpResponse:
-    """The form with its price; sent, it starts one video, however often it is sent."""
+def generate(request: Any, kind: str | None = None) -> HttpResponse:
+    """The form of one operation with its price; sent, it starts one job, however often it is sent."""
+    offered = offers.on_offer()
+    operation = _operation_of(kind or "video")
+    offer = next((one for one in offered if one.operation == operation), None)
+    if offer is None and offered and kind is None and request.method != "POST":
+        return redirect(offers.form_url(offered[0].operation))
+    if offer is None:
+        context = {"words": _words(operation), "switch": _switch(offered, operation)}
+        return render(request, "generations/generate.html", context, status=422 if request.method == "POST" else 200)
     if request.method == "POST":
-        return _start(request)
-    form = OperationForm(registry.VIDEO, initial=_once_asked(request))
-    return _form_page(request, form, form.inputs(form.initial))
+        return _start(request, offer, offered)
+    form = OperationForm(offer, initial=_once_asked(request, operation))
+    return _form_page(request, form, inputs_of(operation, form.initial), offered)
 
 
-def _once_asked(request: Any) -> dict[str, Any]:
+def _operation_of(kind: str) -> registry.Operation:
+    found = next((one for one in registry.OPERATIONS.values() if offers.kind_of(one) == kind), None)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _once_asked(request: Any, operation: registry.Operation) -> dict[str, Any]:
     """The inputs of an earlier job of the account, to be made again or changed."""
     try:
         again = UUID(request.GET.get("again", ""))
     except ValueError:
         return {}
-    job = Generation.objects.filter(account_id=people.account_of(request), id=again).first()
+    jobs = Generation.objects.filter(account_id=people.account_of(request), operation=operation.slug)
+    job = jobs.filter(id=again).first()
     return {**job.inputs, "provider": job.provider} if job is not None else {}
 
 
-def _start(request: Any) -> HttpResponse:
+def _start(request: Any, offer: Offer, offered: list[Offer]) -> HttpResponse:
     account = people.account_of(request)
-    form = OperationForm(registry.VIDEO, request.POST)
-    given = form.inputs(request.POST)
+    operation = offer.operation
+    form = OperationForm(offer, request.POST)
+    given = inputs_of(operation, request.POST)
     if not form.is_valid():
-        return _form_page(request, form, given, status=422)
-    inputs = form.inputs(form.cleaned_data)
+        return _form_page(request, form, given, offered, status=422)
     try:
-        quote = lifecycle.quote(form.operation.slug, inputs, form.cleaned_data.get("provider"))
+        quote = lifecycle.quote(
+            operation.slug, inputs_of(operation, form.cleaned_data), form.cleaned_data.get("provider")
+        )
     except errors.BillingError as refusal:
         form.say(refusal)
-        return _form_page(request, form, given, status=refusal.status)
+        return _form_page(request, form, given, offered, status=refusal.status)
     try:
         started = lifecycle.start(
             account, quote, actor=people.actor_of(request), user=request.user.pk, key=_key(request, form)
         )
     except errors.IdempotencyConflict:
-        form = OperationForm(registry.VIDEO, _with_new_key(request))
+        form = OperationForm(offer, _with_new_key(request))
         form.add_error(None, SENT_BEFORE)
-        return _form_page(request, form, given, status=409)
+        return _form_page(request, form, given, offered, status=409)
     except errors.RequestInProgress:
         messages.info(request, "It is being started.")
         return redirect("generations")
     except errors.BillingError as refusal:
         record_refusal(request, "generate", refusal)
-        form = OperationForm(registry.VIDEO, _with_new_key(request))
+        form = OperationForm(offer, _with_new_key(request))
         shown = _refusal(refusal, quote, account) | {"form": form}
-        return _form_page(request, form, given, refusal=shown, status=refusal.status)
+        return _form_page(request, form, given, offered, refusal=shown, status=refusal.status)
     return redirect("generation", id=started.generation.id)
 
 
@@ -149,7 +198,7 @@ def _key(request: Any, form: OperationForm) -> ledger.Key:
         actor=people.owner_of(request),
         scope="POST /generate",
         key=form.cleaned_data["key"],
-        fingerprint=idempotency.fingerprint(asked),
+        fingerprint=idempotency.fingerprint(asked | {"operation": form.offer.operation.slug}),
         status=202,
         made=new_id(),
     )
@@ -162,15 +211,49 @@ def _with_new_key(request: Any) -> Any:
 
 
 def _form_page(
-    request: Any, form: OperationForm, given: dict[str, Any], refusal: dict[str, Any] | None = None, status: int = 200
+    request: Any,
+    form: OperationForm,
+    given: dict[str, Any],
+    offered: list[Offer],
+    refusal: dict[str, Any] | None = None,
+    status: int = 200,
 ) -> HttpResponse:
+    operation = form.offer.operation
     context = {
+        "words": _words(operation),
+        "switch": _switch(offered, operation),
         "form": form,
-        "estimate": _estimate(people.account_of(request), form.operation, given),
+        "estimate": _estimate(people.account_of(request), operation, given),
         "refusal": refusal,
-        "rehearsal": _rehearsal_words() if "provider" in form.fields else [],
+        "rehearsal": _rehearsal_words() if any(one.name == "rehearsal" for one in form.offer.providers) else [],
     }
     return render(request, "generations/generate.html", context, status=status)
+
+
+def _words(operation: registry.Operation) -> dict[str, str]:
+    """What the page of an operation is called, and where its form is sent."""
+    return {
+        "title": f"{'Write' if operation.is_text else 'Make'} a {operation.noun}",
+        "noun": operation.noun,
+        "plural": f"{operation.noun}s",
+        "summary": operation.summary,
+        "icon": operation.icon,
+        "url": offers.form_url(operation),
+        "estimate_url": f"/generate/{offers.kind_of(operation)}/estimate",
+    }
+
+
+def _switch(offered: list[Offer], current: registry.Operation) -> list[dict[str, Any]]:
+    """The forms that there are, one beside the other."""
+    return [
+        {
+            "title": one.operation.title,
+            "icon": one.operation.icon,
+            "url": offers.form_url(one.operation),
+            "is_current": one.operation == current,
+        }
+        for one in offered
+    ]
 
 
 def _rehearsal_words() -> list[dict[str, str]]:
@@ -182,16 +265,16 @@ def _rehearsal_words() -> list[dict[str, str]]:
 
 @for_people
 @require_POST
-def estimate(request: Any) -> HttpResponse:
+def estimate(request: Any, kind: str = "video") -> HttpResponse:
     """What the form as it stands would cost, beside what there is."""
-    form = OperationForm(registry.VIDEO)
-    shown = _estimate(people.account_of(request), form.operation, form.inputs(request.POST))
+    operation = _operation_of(kind)
+    shown = _estimate(people.account_of(request), operation, inputs_of(operation, request.POST))
     return render(request, "generations/_estimate.html", {"estimate": shown})
 
 
 def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any]) -> dict[str, str]:
-    """The price in words, or why there is none. Text does not change it, so that an empty one is priced as well."""
-    texts = {of.name: operation.example[of.name] for of in operation.fields if isinstance(of, registry.Text)}
+    """The price in words, or why there is none. A text that is missing or wrong is priced as the example's."""
+    texts = {of.name: _or_example(of, given, operation) for of in operation.fields if isinstance(of, registry.Text)}
     try:
         quote = lifecycle.quote(operation.slug, given | texts)
     except errors.BillingError as refusal:
@@ -200,14 +283,19 @@ def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any
     values, _, _ = statement.values_now(account)
     left = values.available - quote.estimate.max
     return {
-        "min": credits.display(quote.estimate.min),
-        "typical": credits.display(quote.estimate.typical),
         "max": credits.display(quote.estimate.max),
         "explanation": f"{quote.estimate.explanation}.",
         "available": credits.display(values.available),
         "after": credits.display(left),
         "shortfall": credits.display(-left) if left < 0 else "",
     }
+
+
+def _or_example(of: registry.Text, given: Mapping[str, Any], operation: registry.Operation) -> str:
+    try:
+        return of.clean(given[of.name])
+    except ValueError:
+        return str(operation.example[of.name])
 
 
 # Refused
@@ -226,6 +314,8 @@ def _refusal(refusal: errors.BillingError, of: lifecycle.Quote, account: UUID) -
         "sentence": NOTHING if refusal.code in TITLES else refusal.message,
         "reason": refusal.reason,
         "action": NO_CREDITS if refusal.status == 402 else refusal.action,
+        "noun": of.operation.noun,
+        "url": offers.form_url(of.operation),
         "resets_at": facts.get("resets_at"),
         "is_run_limit": facts.get("span") == "run",
     }
@@ -244,10 +334,11 @@ def _refusal(refusal: errors.BillingError, of: lifecycle.Quote, account: UUID) -
 def _smaller(of: lifecycle.Quote, most: int) -> dict[str, Any] | None:
     """The nearest thing to what was asked for that costs no more than `most`; None where nothing does."""
     best: tuple[tuple[bool, bool, int], dict[str, Any]] | None = None
-    for inputs in _variants(of.operation, of.inputs):
-        price = pricing.estimate(of.cost.model, of.cost.rates, inputs).max
+    numbers = {one.name for one in _priced(of) if isinstance(one, registry.Whole)}
+    for inputs in _variants(of, most):
+        price = _price(of, inputs)
         kept = {name for name, value in inputs.items() if of.inputs[name] == value}
-        likeness = (kept >= set(inputs) - {"seconds"}, "seconds" in kept, price)
+        likeness = (kept >= set(inputs) - numbers, kept >= numbers, price)
         if price <= most and (best is None or likeness > best[0]):
             best = (likeness, inputs)
     if best is None:
@@ -262,15 +353,47 @@ def _as_job(of: lifecycle.Quote, inputs: dict[str, Any]) -> Generation:
     return Generation(operation=of.operation.slug, inputs=inputs)
 
 
-def _variants(operation: registry.Operation, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same with every other choice, and with every smaller number."""
-    found = [inputs]
-    for of in operation.fields:
-        if isinstance(of, registry.Choice):
-            found = [one | {of.name: choice} for one in found for choice in of.choices]
-        elif isinstance(of, registry.Whole):
-            found = [one | {of.name: number} for one in found for number in range(of.min, one[of.name] + 1)]
-    yield from found
+def _price(of: lifecycle.Quote, inputs: dict[str, Any]) -> int:
+    return pricing.estimate(of.cost.model, of.cost.rates, inputs).max
+
+
+def _priced(of: lifecycle.Quote) -> list[registry.Field]:
+    """The inputs that the price is made of, beside the texts."""
+    return [one for one in of.operation.fields if one.name in pricing.MODELS[of.cost.model].reads]
+
+
+VARIANTS_MAX = 300
+
+
+def _variants(of: lifecycle.Quote, most: int) -> Iterator[dict[str, Any]]:
+    """The same with every other choice, each with its numbers as large as `most` allows, up to what was asked.
+
+    Only what the price is made of is changed, and numbers are found by halving: a few hundred prices at most.
+    """
+    found = [of.inputs]
+    for one in _priced(of):
+        if isinstance(one, registry.Choice):
+            found = [inputs | {one.name: choice} for inputs in found for choice in one.choices]
+    for inputs in found[:VARIANTS_MAX]:
+        for one in _priced(of):
+            if isinstance(one, registry.Whole):
+                inputs = inputs | {one.name: _largest(of, inputs, one, most)}
+        yield inputs
+
+
+def _largest(of: lifecycle.Quote, inputs: dict[str, Any], one: registry.Whole, most: int) -> int:
+    """The largest number, up to what was asked, that costs no more than `most`, round where it is long; else the least.
+
+    More of something never costs less.
+    """
+    low, high = one.min, inputs[one.name]
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _price(of, inputs | {one.name: middle}) <= most:
+            low = middle
+        else:
+            high = middle - 1
+    return low if low == inputs[one.name] or low < 100 else max(one.min, low // 10 * 10)
 
 
 # Generations
@@ -321,15 +444,18 @@ def _jobs(request: Any) -> dict[str, Any]:
 
 def _in_list(job: Generation) -> dict[str, Any]:
     said = explain.spoken(job)
+    operation = registry.OPERATIONS.get(job.operation)
     return {
         "id": job.id,
         "url": f"/generations/{job.id}",
         "title": job.title,
-        "note": " · ".join(row["words"] for row in explain.asked(job)),
+        "note": explain.in_short(job),
+        "code": explain.code_of(job),
         "at": job.created_at,
         "word": said.word,
         "kind": said.kind,
-        "icon": ICONS.get(job.state, "film"),
+        "what": operation.title if operation else job.operation,
+        "icon": _icon(job),
         "credits": _credits_in_short(job),
     }
 
@@ -340,6 +466,12 @@ ICONS: dict[str, str] = {
     State.CANCELLED: "close",
     State.AWAITING_SETTLEMENT: "wait",
 }
+
+
+def _icon(job: Generation) -> str:
+    """How it ended where it ended badly, else what it is."""
+    operation = registry.OPERATIONS.get(job.operation)
+    return ICONS.get(job.state) or (operation.icon if operation else "film")
 
 
 def _credits_in_short(job: Generation) -> str:
@@ -393,12 +525,15 @@ def _one(job: Generation) -> dict[str, Any]:
     said = explain.spoken(job)
     if job.outcome == Outcome.CHARGED or job.outcome == Outcome.WAIVED:
         said = _without_output(job, said)
+    operation = registry.OPERATIONS.get(job.operation)
     shown = {
         "id": job.id,
         "title": job.title,
+        "what": operation.title if operation else job.operation,
         "word": said.word,
         "kind": said.kind,
-        "icon": ICONS.get(job.state, "film"),
+        "code": explain.code_of(job),
+        "icon": _icon(job),
         "is_live": _is_live(job),
         "live_url": f"/generations/{job.id}/live?seen={_seen(job)}",
         "fresh_url": f"/generations/{job.id}/live",
@@ -409,7 +544,7 @@ def _one(job: Generation) -> dict[str, Any]:
         "progress": job.progress or None,
         "can_cancel": _can_cancel(job),
         "cancel_url": f"/generations/{job.id}/cancel",
-        "again_url": f"/generate?again={job.id}" if job.is_ended else "",
+        "again_url": f"{offers.form_url(operation)}?again={job.id}" if job.is_ended and operation else "",
         "asked": [*explain.asked(job), {"title": "Made by", "words": explain.provider_title(job)}],
         "prompt": job.inputs.get("prompt", ""),
         "at": job.created_at,
@@ -435,14 +570,33 @@ def _output_of(job: Generation) -> dict[str, Any]:
     url = output_url(output)
     size = [f"{output.seconds.normalize():f} s"] if output.seconds is not None else []
     size += [f"{output.width} × {output.height}"] if output.width else []
+    size += [tokens] if (tokens := explain.tokens_written(job)) else []
     return {
         "video_url": url if output.content_type.startswith("video/") else "",
         "image_url": url if output.content_type.startswith("image/") else "",
+        "width": output.width,
+        "height": output.height,
+        "text": _read_text(output) if output.content_type == "text/plain" else None,
         "download_url": f"/generations/{job.id}/download",
         "file_kind": ALLOWED[output.content_type].upper(),
         "size_words": " · ".join([*size, _say_bytes(output.bytes)]),
         "kept_until": output.released_at + timedelta(days=settings.OUTPUT_KEEP_DAYS),
     }
+
+
+# So much of a text is shown on its page; the file has all of it.
+TEXT_BYTES_SHOWN = 100_000
+
+
+def _read_text(output: Output) -> dict[str, Any] | None:
+    """The text that was delivered, for reading; None where it cannot be read just now."""
+    try:
+        with closing(output_storage().part(output.file, 0, min(output.bytes, TEXT_BYTES_SHOWN))) as part:
+            found = b"".join(part)
+    except OSError:
+        return None
+    whole = found.decode("utf-8", "ignore")
+    return {"whole": whole, "blocks": prose.blocks(whole), "is_cut": output.bytes > TEXT_BYTES_SHOWN}
 
 
 @for_people

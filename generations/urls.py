@@ -7,6 +7,8 @@ from . import pages as page
 pages: list[URLPattern | URLResolver] = [
     path("generate", page.generate, name="generate"),
     path("generate/estimate", page.estimate, name="estimate"),
+    path("generate/<slug:kind>", page.generate, name="generate_kind"),
+    path("generate/<slug:kind>/estimate", page.estimate, name="estimate_kind"),
     path("generations", page.generations, name="generations"),
     path("generations/jobs", page.jobs, name="jobs"),
     path("generations/<uuid:id>", page.generation, name="generation"),

@@ -7,7 +7,7 @@
    data-dismiss                            removes the notice it stands in
    time[data-as="ago|clock|time|day|moment"]     is told in the reader's own zone
    output[data-of="id"], data-count="id"   shows a range's value, counts a text's characters
-   video[data-again="url"]                 when its link has grown old, is fetched again with a new one
+   video, img[data-again="url"]            when its link has grown old, is fetched again with a new one
    form[data-once]                         is sent once, however often the button is pressed */
 (function () {
   "use strict";
@@ -150,11 +150,11 @@
     setTimeout(function () { delete form.dataset.sent; }, 8000);
   });
 
-  /* A film whose link lasted for less than the page was open; once a minute, so that a broken film stays broken */
+  /* A film or picture whose link lasted for less than the page was open; once a minute, so that what is broken stays broken */
   var lastAgain = 0;
   document.addEventListener("error", function (event) {
     var film = event.target;
-    if (!(film instanceof HTMLVideoElement) || !film.dataset.again || !window.htmx || Date.now() - lastAgain < 60000) return;
+    if (!(film instanceof HTMLElement) || !film.dataset.again || !window.htmx || Date.now() - lastAgain < 60000) return;
     lastAgain = Date.now();
     window.htmx.ajax("GET", film.dataset.again, { target: "#generation", swap: "outerHTML" });
   }, true);

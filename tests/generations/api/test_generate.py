@@ -54,6 +54,7 @@ def test_a_job_is_started_and_its_maximum_held(owner: Person) -> None:
             "outcome": None,
             "message": "2.00 credits are held. If it fails they come back by themselves.",
         },
+        "usage": None,
         "output": [],
         "error": None,
         "is_cancellable": True,

@@ -10,6 +10,7 @@ from schemathesis.core.result import Ok
 
 from tests.billing.api.test_openapi import CONFIG, DOCUMENT, get_wsgi_application, patient
 from tests.people import Person
+from tools_registry import registry
 
 __all__ = ["patient"]
 
@@ -54,14 +55,28 @@ def test_every_operation_names_its_errors() -> None:
         assert expected <= set(said), operation.label
 
 
-def test_an_operation_s_inputs_are_described_as_they_are_read() -> None:
-    inputs = DOCUMENT["components"]["schemas"]["WantedRequest"]["properties"]["inputs"]
-    assert inputs["required"] == ["prompt"]
-    assert inputs["additionalProperties"] is False
-    assert inputs["properties"]["seconds"] | {"title": ""} == {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 20,
-        "default": 4,
-        "title": "",
-    }
+WANTED = DOCUMENT["components"]["schemas"]["WantedRequest"]["oneOf"]
+
+
+def test_each_operation_s_inputs_are_described_as_they_are_read() -> None:
+    described = {one["properties"]["operation"]["const"]: one for one in WANTED}
+    assert list(described) == list(registry.OPERATIONS)
+    for slug, one in described.items():
+        inputs = one["properties"]["inputs"]
+        assert (one["additionalProperties"], inputs["additionalProperties"]) == (False, False)
+        assert (one["required"], inputs["required"]) == (["inputs", "operation"], ["prompt"])
+        assert list(inputs["properties"]) == [of.name for of in registry.OPERATIONS[slug].fields]
+    seconds = described["ai/video"]["properties"]["inputs"]["properties"]["seconds"]
+    assert seconds == {"type": "integer", "minimum": 1, "maximum": 20, "default": 4, "title": "Length"}
+    posts = described["ai/threads"]["properties"]["inputs"]["properties"]["posts"]
+    assert (posts["minimum"], posts["maximum"], posts["default"]) == (3, 20, 6)
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/billing/estimate", "/api/calculate-cost"])
+def test_every_operation_has_an_example_that_is_accepted(owner: Person, path: str) -> None:
+    examples = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    sent = [example["value"] for example in examples.values()]
+    assert [one["operation"] for one in sent] == list(registry.OPERATIONS)
+    for one in sent:
+        assert registry.operation(one["operation"]).clean(one["inputs"]) == one["inputs"]
+        assert owner.calls().post(path, one).status == (202 if path == "/api/generate" else 200)

@@ -1,0 +1,86 @@
+"""Text that a provider wrote, in parts that a page can show: headings, paragraphs, lists. Never as HTML.
+
+Only what makes a text readable is understood of Markdown: `#` headings, `-` and `1.` lists, `**bold**`, a line across.
+Links, pictures and HTML stay the letters that they are; escaping is the template's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
+ACROSS = re.compile(r"([-*_])(?:\s*\1){2,}")
+BULLET = re.compile(r"[-*+•]\s+(\S.*)")
+NUMBERED = re.compile(r"([0-9]{1,4})[.)]\s+(\S.*)")
+BOLD = re.compile(r"\*\*(?=\S)([^*]+?)(?<=\S)\*\*")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Letters that stand together, bold or not."""
+
+    text: str
+    is_bold: bool = False
+
+
+@dataclass(slots=True)
+class Block:
+    """One part of the text. `kind`: heading, paragraph, bullets, numbers or across; a list has a line for each item."""
+
+    kind: str
+    lines: list[list[Run]] = field(default_factory=list)
+    level: int = 0
+    start: int = 1
+
+
+def blocks(text: str) -> list[Block]:
+    """The text's parts in their order; every letter but the marks themselves is kept."""
+    found: list[Block] = []
+    is_apart = True
+    for line in text.splitlines():
+        line = line.strip()
+        if not line:
+            is_apart = True
+            continue
+        one = _read(line)
+        last = found[-1] if found else None
+        joins = last is not None and last.kind == one.kind and one.kind not in ("heading", "across")
+        # A list goes on over an empty line, a paragraph does not.
+        if last is not None and joins and not (is_apart and one.kind == "paragraph"):
+            last.lines += one.lines
+        else:
+            found.append(one)
+        is_apart = False
+    return found
+
+
+def _read(line: str) -> Block:
+    if ACROSS.fullmatch(line):
+        return Block("across")
+    if heading := HEADING.fullmatch(line):
+        return Block("heading", [runs(heading[2].rstrip("#").rstrip())], level=len(heading[1]))
+    if bullet := BULLET.fullmatch(line):
+        return Block("bullets", [runs(bullet[1])])
+    if numbered := NUMBERED.fullmatch(line):
+        return Block("numbers", [runs(numbered[2])], start=int(numbered[1]))
+    return Block("paragraph", [runs(line)])
+
+
+def runs(line: str) -> list[Run]:
+    """The line's letters, those between ** and ** bold."""
+    return list(_without_empty(_split(line)))
+
+
+def _split(line: str) -> Iterator[Run]:
+    end = 0
+    for bold in BOLD.finditer(line):
+        yield Run(line[end : bold.start()])
+        yield Run(bold[1], is_bold=True)
+        end = bold.end()
+    yield Run(line[end:])
+
+
+def _without_empty(found: Iterable[Run]) -> Iterator[Run]:
+    return (run for run in found if run.text)
