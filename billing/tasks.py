@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from allauth.account.models import EmailConfirmation
@@ -13,8 +15,9 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.mail import EmailMessage, get_connection
-from django.db import OperationalError, connection
-from django.db.models import F, Model, QuerySet
+from django.db import OperationalError, connection, transaction
+from django.db.models import F, Model, Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from . import alerts, ledger, steps
@@ -27,6 +30,11 @@ BATCH = 100
 SWEEP_SECONDS = 45
 LATE_SECONDS = 3600
 MAILS_AT_ONCE = 50
+# Alerts of one kind share a mail, so that a provider's bad day is not a thousand mails.
+ALERTS_AT_ONCE = 500
+ALERTS_IN_A_MAIL = 20
+# An alert that is over and that nobody could be told of for so long is no news any more.
+OVER_MAILED_WITHIN = timedelta(days=1)
 
 
 def sweep() -> None:
@@ -134,13 +142,72 @@ def mail_notices() -> int:
 
 
 def mail_alerts() -> int:
-    """Staff have the mail of each open alert."""
+    """Staff have one mail of each alert; those of one kind that come together stand in one mail.
+
+    Also of an alert that cleared again before its mail went out: the mail says so. That an alert is over is not mailed
+    by itself: the list in the admin says it, and nobody has to do anything.
+    """
+    with transaction.atomic():
+        is_news = Q(cleared_at=None) | Q(opened_at__gt=now() - OVER_MAILED_WITHIN)
+        unmailed = Alert.objects.filter(is_news, mailed_at=None)
+        mine = list(unmailed.select_for_update(skip_locked=True).order_by("opened_at", "id")[:ALERTS_AT_ONCE])
+        Alert.objects.filter(id__in=[alert.id for alert in mine]).update(mailed_at=timezone.now())
+    to = _alert_addresses() if mine else []
+    if mine and not to:
+        log.warning("alerts_mailed_to_nobody", alerts=len(mine))
     sent = 0
-    for alert in Alert.objects.filter(mailed_at=None, cleared_at=None).order_by("opened_at")[:MAILS_AT_ONCE]:
-        facts = "\n".join(f"{name}: {value}" for name, value in alert.facts.items())
-        staff = User.objects.filter(is_active=True, is_staff=True)
-        sent += _mail_once(alert, staff, f"Alert: {alert.name.replace('_', ' ')}", f"{alert.sentence}\n\n{facts}\n")
+    for name, together in groupby(sorted(mine, key=lambda alert: alert.name), key=lambda alert: alert.name):
+        those = list(together)
+        subject, body = alert_mail(those)
+        mailed = _send(to, subject, body, row=name)
+        if mailed is None:
+            Alert.objects.filter(id__in=[alert.id for alert in those]).update(mailed_at=None)
+        sent += mailed or 0
     return sent
+
+
+def alert_mail(of_one_name: Sequence[Alert]) -> tuple[str, str]:
+    """Subject and body for staff: what, since when, how much, what to do, and where to look."""
+    kind = alerts.kind_of(of_one_name[0].name)
+    count = len(of_one_name)
+    parts = [_alert_words(alert) for alert in of_one_name[:ALERTS_IN_A_MAIL]]
+    if count > ALERTS_IN_A_MAIL:
+        parts.append(f"… and {count - ALERTS_IN_A_MAIL} more.")
+    every = f"{settings.PUBLIC_URL}{reverse('admin:billing_alert_changelist')}?{urlencode({'name': kind.name})}"
+    end = (
+        "Close it in the admin when it has been looked at."
+        if kind.is_closed_by_staff
+        else "It clears by itself when it is over."
+    )
+    parts.append(f"What to do: {kind.advice}")
+    parts.append(f"{end} You are told once; if it happens again, you are told again.\nAll of this kind: {every}")
+    return f"Alert: {kind.title}{f' ({count})' if count > 1 else ''}", "\n\n".join(parts) + "\n"
+
+
+def _alert_words(alert: Alert) -> str:
+    """One alert as a mail has it."""
+    page = reverse("admin:billing_alert_change", args=[alert.id])
+    lines = [alert.sentence, f"Since: {alerts.moment_words(alert.opened_at)}"]
+    if alert.cleared_at is not None:
+        lines.append(f"Over since: {alerts.moment_words(alert.cleared_at)}")
+    lines += [f"{label}: {words}" for label, words in alerts.told_facts(alert)]
+    about = alerts.page_of(alert)
+    if about:
+        lines.append(f"{alerts.kind_of(alert.name).about}: {settings.PUBLIC_URL}{about}")
+    return "\n".join([*lines, f"The alert: {settings.PUBLIC_URL}{page}"])
+
+
+def _alert_addresses() -> list[str]:
+    """ALERT_EMAILS where it is set, else the active staff who may look at alerts."""
+    if settings.ALERT_EMAILS:
+        return list(settings.ALERT_EMAILS)
+    return list(staff_who_see_alerts().values_list("email", flat=True).distinct())
+
+
+def staff_who_see_alerts() -> QuerySet[User]:
+    """Active staff with an address and the permission to look at alerts."""
+    may = User.objects.with_perm("billing.view_alert", backend="django.contrib.auth.backends.ModelBackend")
+    return may.filter(is_staff=True, is_active=True).exclude(email="").order_by("email")
 
 
 def _mail_once(row: Model, people: QuerySet[User], subject: str, body: str) -> int:
@@ -149,11 +216,18 @@ def _mail_once(row: Model, people: QuerySet[User], subject: str, body: str) -> i
     if not mine.update(mailed_at=timezone.now()):
         return 0
     to = list(people.exclude(email="").distinct().values_list("email", flat=True))
+    sent = _send(to, subject, body, row=str(row.pk))
+    if sent is None:
+        type(row)._default_manager.filter(pk=row.pk).update(mailed_at=None)
+    return sent or 0
+
+
+def _send(to: Sequence[str], subject: str, body: str, *, row: str) -> int | None:
+    """One mail to each address; None where the mail server refused."""
     subject = " ".join(subject.split())
     mails = [EmailMessage(f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}{subject}", body, to=[address]) for address in to]
     try:
         return get_connection().send_messages(mails) or 0 if mails else 0
     except OSError as error:  # smtplib's errors are among these
-        log.warning("mail_not_sent", row=str(row.pk), error=str(error))
-        type(row)._default_manager.filter(pk=row.pk).update(mailed_at=None)
-        return 0
+        log.warning("mail_not_sent", row=row, error=str(error))
+        return None

@@ -21,6 +21,7 @@ class Periodic:
 SCHEDULES = (
     Periodic("generations-sweep", "generations.tasks.sweep", 1),
     Periodic("outputs-orphans", "generations.keeping.sweep_orphans", 24 * 60),
+    Periodic("generations-watch", "generations.monitoring.watch", 1),
     Periodic("billing-sweep", "billing.tasks.sweep", 1),
     Periodic("billing-clean", "billing.tasks.clean", 24 * 60),
 )

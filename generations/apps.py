@@ -8,10 +8,11 @@ class GenerationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from billing import alerts, statement
         from billing import reconcile as books  # needs the apps loaded
-        from billing import statement
 
-        from . import explain, reconcile
+        from . import explain, monitoring, reconcile
 
         books.checks.append(reconcile.check)
         statement.explainers.append(explain.told)
+        alerts.KINDS.update({kind.name: kind for kind in monitoring.KINDS})

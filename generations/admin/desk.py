@@ -27,6 +27,7 @@ from billing.admin.parts import (
 from billing.models import Account, Alert, Approval, Lot
 from generations import monitoring
 from generations.models import Generation
+from generations.monitoring import first_id_of as first_id_of
 
 SUMS_KEPT_SECONDS = 30
 
@@ -57,6 +58,7 @@ def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def _of_credits(now: datetime) -> list[Figure]:
     out = _outstanding()
     held, oldest = monitoring.in_holds(), monitoring.oldest_hold()
+    charged = monitoring.charged_since(monitoring.midnight(now))
     return [
         Figure(
             "Credits outstanding",
@@ -71,7 +73,7 @@ def _of_credits(now: datetime) -> list[Figure]:
         ),
         Figure(
             "Charged today",
-            credits.display(monitoring.charged_since(monitoring.midnight(now))),
+            credits.display(charged),
             "less refunds, since midnight UTC",
         ),
         Figure(

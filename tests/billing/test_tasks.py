@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core import mail
 
 from billing import alerts, credits, ledger, tasks
@@ -81,15 +82,104 @@ def test_a_notice_is_mailed_once_to_the_owners(owner: Person, member: Person, st
     assert Notice.objects.get().mailed_at is not None
 
 
-def test_an_alert_is_mailed_to_staff(owner: Person, stranger: Person) -> None:
-    stranger.user.is_staff = True
-    stranger.user.save()
+def sees_alerts(person: Person) -> str:
+    """They are staff now, with the permission to look at alerts; their address."""
+    person.user.is_staff = True
+    person.user.save()
+    person.user.user_permissions.add(Permission.objects.get(codename="view_alert"))
+    return person.user.email
+
+
+def test_an_alert_is_mailed_to_staff_who_may_see_it(owner: Person, member: Person, stranger: Person) -> None:
+    address = sees_alerts(stranger)
+    member.user.is_staff = True
+    member.user.save()
     alerts.open_alert("odd_thing", sentence="Something is odd.", facts={"hold": "h"})
     tasks.mail_alerts()
     tasks.mail_alerts()
     (sent,) = mail.outbox
-    assert (sent.to, sent.subject) == ([stranger.user.email], "Holdfast: Alert: odd thing")
+    assert (sent.to, sent.subject) == ([address], "Holdfast: Alert: odd thing")
     assert "Something is odd." in sent.body
+    assert "Hold: h" in sent.body
+
+
+def test_who_left_has_no_mail_of_alerts(owner: Person, stranger: Person) -> None:
+    sees_alerts(stranger)
+    stranger.user.is_active = False
+    stranger.user.save()
+    alerts.open_alert("odd_thing", sentence="Something is odd.")
+    assert tasks.mail_alerts() == 0
+    assert mail.outbox == []
+
+
+def test_addresses_in_the_settings_have_the_mail_instead(owner: Person, stranger: Person, settings: Any) -> None:
+    sees_alerts(stranger)
+    settings.ALERT_EMAILS = ["desk@example.org", "night@example.org"]
+    alerts.open_alert("odd_thing", sentence="Something is odd.")
+    tasks.mail_alerts()
+    assert [one.to for one in mail.outbox] == [["desk@example.org"], ["night@example.org"]]
+
+
+def test_alerts_of_one_kind_that_come_together_share_a_mail(owner: Person, settings: Any) -> None:
+    settings.ALERT_EMAILS, settings.PUBLIC_URL = ["desk@example.org"], "https://credits.example.com"
+    for number in range(23):
+        alerts.open_alert("group_quarantined", key=f"{number:02}", sentence=f"Set aside, number {number:02}.")
+    alerts.open_alert("odd_thing", sentence="Something is odd.")
+    tasks.mail_alerts()
+    tasks.mail_alerts()
+    aside, odd = mail.outbox
+    assert (aside.subject, odd.subject) == (
+        "Holdfast: Alert: A movement of credits was set aside (23)",
+        "Holdfast: Alert: odd thing",
+    )
+    assert ["number 19" in aside.body, "number 20" in aside.body, "… and 3 more." in aside.body] == [True, False, True]
+    assert "https://credits.example.com/admin/billing/alert/?name=group_quarantined" in aside.body
+
+
+def test_facts_are_told_in_words(owner: Person) -> None:
+    facts = {
+        "held_credits": "1234.5",
+        "held_since_at": "2026-11-21T16:40:09+00:00",
+        "blocked_percent": "25.0",
+        "is_late": True,
+        "nothing": None,
+        "by_code": {"timeout": 3, "moderation_blocked": 1},
+        "ids": ["a", "b"],
+        "said": "two\nlines",
+    }
+    assert alerts.told_facts(Alert(name="x", facts=facts)) == [
+        ("Held since", "21 Nov 2026, 16:40 UTC"),
+        ("Blocked", "25.0 %"),
+        ("Held credits", "1,234.50 credits"),
+        ("By code", "Moderation blocked 1, Timeout 3"),
+        ("Ids", "a, b"),
+        ("Is late", "yes"),
+        ("Said", "two lines"),
+    ]
+
+
+def test_an_alert_over_before_its_mail_is_told_all_the_same(owner: Person, settings: Any, clock: Clock) -> None:
+    settings.ALERT_EMAILS = ["desk@example.org"]
+    alerts.open_alert("odd_thing", sentence="Something was odd.")
+    alerts.clear_alert("odd_thing")
+    tasks.mail_alerts()
+    (sent,) = mail.outbox
+    assert "Over since: " in sent.body
+    alerts.open_alert("odd_thing", sentence="Something was odd.")
+    alerts.clear_alert("odd_thing")
+    clock.advance(days=2)
+    assert tasks.mail_alerts() == 0
+
+
+def test_an_alert_that_the_mail_server_refuses_is_tried_again(owner: Person, settings: Any) -> None:
+    settings.ALERT_EMAILS = ["desk@example.org"]
+    alerts.open_alert("odd_thing", sentence="Something is odd.")
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    assert tasks.mail_alerts() == 0
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    assert tasks.mail_alerts() == 1
+    assert len(mail.outbox) == 1
 
 
 def test_what_the_mail_server_refuses_is_tried_again(owner: Person, settings: Any) -> None:
