@@ -20,6 +20,9 @@ for model in [model for model in admin.site._registry if model._meta.app_label i
 admin.site.unregister([User, Group])
 
 
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
 @admin.register(User)
 class PersonAdmin(UserAdmin, ModelAdmin):
     """People who sign in. Their money is under Accounts."""
@@ -31,6 +34,16 @@ class PersonAdmin(UserAdmin, ModelAdmin):
     list_filter = ("is_active", "is_staff", "groups")
     search_fields = ("email", "username")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Nobody but a superuser gives rights, to themselves or to others."""
+        read_only = super().get_readonly_fields(request, obj)
+        return read_only if request.user.is_superuser else (*read_only, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever could set a colleague's password or address could sign in as them, and be their own second person."""
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or request.user.is_superuser or not (obj.is_staff or obj.is_superuser))
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody is deleted: entries and the audit trail name them. Deactivate instead."""
         return False
@@ -38,7 +51,16 @@ class PersonAdmin(UserAdmin, ModelAdmin):
 
 @admin.register(Group)
 class RoleAdmin(GroupAdmin, ModelAdmin):
-    """What kinds of staff may do."""
+    """What kinds of staff may do. A role is a right to give, so only superusers make and change them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.is_superuser
 
 
 class Mirror(ModelAdmin):

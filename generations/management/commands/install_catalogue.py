@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from billing import clock
-from generations import routes
+from generations import roles, routes
 from generations.models import SettlementRule
 from generations.settlement import SHIPPED_RULES
 from tools_registry.catalogue import SHIPPED_COSTS
@@ -11,7 +11,9 @@ from tools_registry.models import ToolCost
 
 
 class Command(BaseCommand):
-    help = "Puts the shipped prices and settlement rules where there are none yet; never touches what staff have made."
+    help = (
+        "Puts the shipped prices, rules, routes and roles where there are none yet; never touches what staff have made."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
@@ -24,4 +26,7 @@ class Command(BaseCommand):
         new = [rule for rule in rules if tuple(getattr(rule, column) for column in columns) not in known]
         SettlementRule.objects.bulk_create(new, ignore_conflicts=True)
         routes_made = routes.install()
-        self.stdout.write(f"{len(costs)} prices, {len(new)} settlement rules and {routes_made} routes installed")
+        roles_made = roles.install()
+        self.stdout.write(
+            f"{len(costs)} prices, {len(new)} settlement rules, {routes_made} routes and {roles_made} roles installed"
+        )
