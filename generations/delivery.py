@@ -20,16 +20,16 @@ from billing.tokens import TokenAuthentication
 
 from .links import linked_output
 from .models import Output
-from .outputs import INLINE, safe_name
+from .outputs import ALLOWED, INLINE, UNKNOWN, safe_name
 from .storage import Unreachable, output_storage
 
 log = structlog.get_logger("holdfast.delivery")
 
 RETRY_AFTER_SECONDS = 30
-# A document of its own, without an origin: no script, no form, nothing loaded but itself.
-POLICY = (
-    "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-)
+# No script, no form, nothing loaded but the file itself, and no origin. A film opened by itself keeps its origin:
+# without it the browser's own player may not load the film.
+POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
+SANDBOX, SANDBOX_OF_MEDIA = "sandbox", "sandbox allow-same-origin"
 
 
 @require_safe
@@ -54,18 +54,18 @@ def output(request: Any, signed: str) -> HttpResponseBase:
 
 
 def _headers(request: HttpRequest, of: Output) -> dict[str, str]:
-    is_text = of.content_type.startswith("text/")
+    content_type = of.content_type if of.content_type in ALLOWED else UNKNOWN
     is_download = "download" in request.GET or of.content_type not in INLINE
     name = safe_name(of.generation.title, of.content_type)
     return {
-        "Content-Type": f"{of.content_type}; charset=utf-8" if is_text else of.content_type,
+        "Content-Type": f"{content_type}; charset=utf-8" if content_type.startswith("text/") else content_type,
         "Content-Disposition": f'{"attachment" if is_download else "inline"}; filename="{name}"',
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "bytes",
         # Not on this machine's disk either: whoever uses it next is somebody else.
         "Cache-Control": "private, no-store",
         "ETag": _etag(of),
-        "Content-Security-Policy": POLICY,
+        "Content-Security-Policy": POLICY + (SANDBOX_OF_MEDIA if of.content_type in INLINE else SANDBOX),
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
     }

@@ -24,8 +24,8 @@ def output_url(output: Output) -> str:
 def linked_output(signed: str, account: UUID) -> Output | None:
     """The output that a link names; None where the link is forged or old, or the output not the account's to have."""
     try:
-        name = _signer.unsign(signed, max_age=settings.OUTPUT_LINK_SECONDS)
-    except signing.BadSignature:
+        name = UUID(_signer.unsign(signed, max_age=settings.OUTPUT_LINK_SECONDS))
+    except (signing.BadSignature, ValueError):
         return None
     kept = Output.objects.filter(account_id=account, released_at__isnull=False, deleted_at=None)
-    return kept.filter(id=UUID(name)).select_related("generation").first()
+    return kept.filter(id=name).select_related("generation").first()
