@@ -80,6 +80,28 @@ def error(status: int, code: str, message: str, headers: dict[str, str] | None =
 SILENCE = Answered(0)  # the connection is closed without a word
 
 
+_filming = threading.Lock()
+
+
+def film(folder: Path, size: str, seconds: int) -> bytes:
+    """A real MP4 of that size and length: slowly turning colours, made once and kept in the folder."""
+    path = folder / f"{size}-{seconds}.mp4"
+    with _filming:
+        if not path.exists():
+            folder.mkdir(exist_ok=True)
+            fresh = path.with_suffix(".unfinished")
+            colours = f"gradients=s={size}:r=6:d={seconds}:n=3:c0=0x06252c:c1=0x2f8279:c2=0xe9c46a:speed=0.03:seed=11"
+            subprocess.run(
+                [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "lavfi",
+                 "-i", colours, "-frames:v", str(6 * seconds), "-c:v", "libx264",
+                 "-preset", "ultrafast", "-crf", "30", "-pix_fmt",
+                 "yuv420p", "-threads", "1", "-movflags", "+faststart", "-f", "mp4", str(fresh)],
+                check=True, timeout=120, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            fresh.replace(path)
+        return path.read_bytes()
+
+
 class Gates:
     """Named points at which requests wait until they are let through. Kept in memory: they belong to live requests."""
 
@@ -134,7 +156,6 @@ class State:
     def __init__(self, path: Path, defaults: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.lock, self.gates = path, threading.RLock(), Gates()
-        self.output_lock = threading.Lock()
         self.db = sqlite3.connect(path, check_same_thread=False, timeout=10)
         self.db.row_factory = sqlite3.Row
         self.db.execute("PRAGMA journal_mode = WAL")
@@ -304,27 +325,7 @@ class State:
         if status != "completed" and not job["said_completed"]:
             raise error(409, "not_ready", "The job has not completed.")
         body = json.loads(job["body"])
-        return self.output(body["size"], body["seconds"])
-
-    def output(self, size: str, seconds: int) -> bytes:
-        """A real MP4 of that size and length: slowly turning colours, made once and kept beside the state."""
-        path = self.path.with_suffix(".outputs") / f"{size}-{seconds}.mp4"
-        with self.output_lock:
-            if not path.exists():
-                path.parent.mkdir(exist_ok=True)
-                fresh = path.with_suffix(".unfinished")
-                colours = (
-                    f"gradients=s={size}:r=6:d={seconds}:n=3:c0=0x06252c:c1=0x2f8279:c2=0xe9c46a:speed=0.03:seed=11"
-                )
-                subprocess.run(
-                    [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "lavfi",
-                     "-i", colours, "-frames:v", str(6 * seconds), "-c:v", "libx264",
-                     "-preset", "ultrafast", "-crf", "30", "-pix_fmt",
-                     "yuv420p", "-threads", "1", "-movflags", "+faststart", "-f", "mp4", str(fresh)],
-                    check=True, timeout=120, stdin=subprocess.DEVNULL,
-                )  # fmt: skip
-                fresh.replace(path)
-            return path.read_bytes()
+        return film(self.path.with_suffix(".outputs"), body["size"], body["seconds"])
 
     def summary(self) -> dict[str, Any]:
         with self.lock:

@@ -40,13 +40,15 @@ class Asked:
 class StandIn:
     """A running stand-in, and its control endpoints."""
 
+    command = staticmethod(stand_in_command)
+
     def __init__(self, state: Path, *options: str, port: int = 0) -> None:
         self.state, self.options, self.port = state, options, port
         self.start()
 
     def start(self) -> None:
-        command = [*stand_in_command(self.port, self.state), *self.options]
-        self.process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        command = self.command(self.port, self.state)
+        self.process = subprocess.Popen([*command, *self.options], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         line = self.process.stdout.readline().split()
         assert line[:1] == ["ready"], line
