@@ -274,7 +274,7 @@ class UseShippedGraph(EditGraph):
 
 def nodes(graph: Any) -> str:
     """A graph in a few words."""
-    return "the shipped one" if graph is None else f"yours, {len(graph)} nodes"
+    return "the shipped one" if graph is None else f"yours, {len(graph)} node{'s' * (len(graph) != 1)}"
 
 
 # The page

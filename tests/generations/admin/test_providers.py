@@ -1,0 +1,167 @@
+"""Who runs what is chosen by staff, with a reason, and counts for new jobs at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from billing import clock as ledger_clock
+from billing.models import Audit
+from generations import lifecycle, providers, routes
+from generations.admin.providers import title_of
+from generations.models import Circuit, Route
+from generations.providers.base import NotOffered
+from generations.providers.rehearsal import Rehearsal
+from tests.billing.admin.colleague import Colleague, a_form, said
+from tests.generations.admin.test_jobs import page_of
+from tests.generations.trip import SHORT, Trip
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = "/admin/generations/route/"
+ACTS = ("put_first", "offer", "stop_offering", "edit_graph", "shipped_graph")
+
+
+def route(provider: str, operation: str = "ai/video") -> Route:
+    return Route.objects.get(operation=operation, provider=provider)
+
+
+def runs() -> list[str]:
+    """Who may be chosen for a video, the default one first."""
+    return [provider.name for provider in routes.offered("ai/video")]
+
+
+def trail(colleague: Colleague) -> list[tuple[str, str, str, str]]:
+    rows = Audit.objects.filter(actor=colleague.actor, is_refusal=False).order_by("id")
+    return [(row.act, row.facts["provider"], row.facts["before"], row.facts["after"]) for row in rows]
+
+
+class Graphs(Rehearsal):
+    """The rehearsal provider, as one that runs graphs."""
+
+    has_graphs = True
+
+
+@pytest.fixture
+def graphs(trip: Trip, monkeypatch: pytest.MonkeyPatch) -> Route:
+    monkeypatch.setitem(providers.PROVIDERS, "rehearsal", f"{__name__}.Graphs")
+    return route("rehearsal")
+
+
+def test_the_page_says_who_runs_what(trip: Trip, staff: Colleague) -> None:
+    trip.running("[slow 9h]")
+    trip.running("[moderation_blocked]").ended()
+    words = said(staff.get(PAGE))
+    assert "Video" in words
+    assert f"{title_of('local')} default offered closed: calls flow 0 0" in words
+    assert f"{title_of('rehearsal')} 2. offered closed: calls flow 1 1" in words
+    assert "Can be asked by our id whether it has a job." in words
+    assert "Can stop a job." in words
+    assert page_of(route("local")) in staff.get(PAGE).content.decode()
+
+
+def test_the_first_is_the_default(trip: Trip, staff: Colleague) -> None:
+    assert runs() == ["local", "rehearsal"]
+    check = said(staff.checks(route("rehearsal"), "put_first"))
+    assert "Who runs ai/video" in check
+    assert runs() == ["local", "rehearsal"]
+    assert staff.does(route("rehearsal"), "put_first", reason="Try it.").status_code == 302
+    assert runs() == ["rehearsal", "local"]
+    assert lifecycle.quote("ai/video", SHORT | {"prompt": "A pier"}).provider.name == "rehearsal"
+    local, rehearsal = title_of("local"), title_of("rehearsal")
+    assert trail(staff) == [("put_first", "rehearsal", f"{local}, then {rehearsal}", f"{rehearsal}, then {local}")]
+    assert Audit.objects.get(act="put_first").facts["reason"] == "Try it."
+    assert staff.does(route("rehearsal"), "put_first").status_code == 409
+
+
+def test_what_is_not_offered_cannot_be_chosen_and_goes_on(trip: Trip, staff: Colleague) -> None:
+    job = trip.running("A pier")
+    assert staff.does(route("rehearsal"), "stop_offering").status_code == 302
+    assert runs() == ["local"]
+    with pytest.raises(lifecycle.ProviderNotOffered):
+        trip.start("Another pier")
+    assert job.ended().row.outcome == "charged"
+    assert "nobody: it cannot be started" in said(staff.checks(route("local"), "stop_offering"))
+    assert staff.does(route("rehearsal"), "stop_offering").status_code == 409
+    assert staff.does(route("rehearsal"), "offer").status_code == 302
+    assert runs() == ["local", "rehearsal"]
+    assert [act for act, *_ in trail(staff)] == ["stop_offering", "offer"]
+
+
+def test_an_act_sent_twice_is_done_once(trip: Trip, staff: Colleague) -> None:
+    once = a_form()
+    for _ in range(2):
+        staff.does(route("rehearsal"), "put_first", once=once)
+    assert runs() == ["rehearsal", "local"]
+    assert len(trail(staff)) == 1
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_only_with_the_right_to_change_routes(trip: Trip, act: str) -> None:
+    nora = Colleague("nora", "view_route", "change_settlementrule")
+    before = list(Route.objects.values())
+    assert nora.opens(route("rehearsal"), act).status_code == 403
+    assert nora.does(route("rehearsal"), act, graph="{}").status_code == 403
+    assert Colleague("olga", "*", is_staff=False).does(route("rehearsal"), act).status_code == 302
+    assert list(Route.objects.values()) == before
+    assert "Put first" not in said(nora.get(page_of(route("rehearsal"))))
+    assert nora.get(PAGE).status_code == 200
+    assert Colleague("vera").get(PAGE).status_code == 403
+
+
+def test_why_it_cannot_be_offered(trip: Trip, staff: Colleague, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_set_up(self: Any) -> None:
+        raise NotOffered("REHEARSAL_KEY is missing.")
+
+    monkeypatch.setattr(Rehearsal, "__init__", not_set_up)
+    for path in (PAGE, page_of(route("rehearsal"))):
+        words = said(staff.get(path))
+        assert "Not set up here: REHEARSAL_KEY is missing." in words
+        assert "cannot be offered" in words
+    Route.objects.create(operation="ai/video", provider="gone", position=1)
+    routes.forget()
+    words = said(staff.get(PAGE))
+    assert "There is no provider of that name any more." in words
+    assert runs() == ["local"]
+    assert staff.get(page_of(route("gone"))).status_code == 200
+
+
+def test_its_circuit(trip: Trip, staff: Colleague) -> None:
+    now = ledger_clock.now()
+    Circuit.objects.create(
+        provider="rehearsal",
+        opened_at=now,
+        retry_at=now + timedelta(minutes=1),
+        openings=1,
+        last_error="503 <b>down</b>",
+    )
+    job = trip.running("A pier")
+    for path in (PAGE, page_of(route("rehearsal")), page_of(job.row)):
+        page = staff.get(path)
+        assert "open: left alone" in said(page)
+        assert "503 &lt;b&gt;down" in page.content.decode()
+
+
+def test_a_graph_is_put_in_place_and_the_shipped_one_again(graphs: Route, staff: Colleague) -> None:
+    graph = '{"1": {"class_type": "KSampler", "inputs": {}}}'
+    assert "the shipped one yours, 1 node" in said(staff.checks(graphs, "edit_graph", graph=graph))
+    assert staff.does(graphs, "edit_graph", graph=graph).status_code == 302
+    assert routes.graph("ai/video", "rehearsal") == {"1": {"class_type": "KSampler", "inputs": {}}}
+    assert "KSampler" in staff.opens(graphs, "edit_graph").content.decode()
+    assert Audit.objects.get(act="edit_graph").facts["graph"]["1"]["class_type"] == "KSampler"
+    assert staff.does(graphs, "edit_graph", graph=graph).status_code == 409
+    assert staff.does(graphs, "shipped_graph").status_code == 302
+    assert Route.objects.get(pk=graphs.pk, graph__isnull=True)
+    assert staff.does(graphs, "shipped_graph").status_code == 409
+
+
+@pytest.mark.parametrize("graph", ["", "{", "[]", "1", '{"1": ' * 5000])
+def test_what_is_no_graph_is_refused(graphs: Route, staff: Colleague, graph: str) -> None:
+    assert staff.does(graphs, "edit_graph", graph=graph).status_code == 200
+    assert Route.objects.get(pk=graphs.pk, graph__isnull=True)
+
+
+def test_only_providers_of_graphs_have_one(trip: Trip, staff: Colleague) -> None:
+    assert "Edit the graph" not in said(staff.get(page_of(route("local"))))
