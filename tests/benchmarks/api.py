@@ -37,16 +37,16 @@ JOB = {"operation": "ai/video", "provider": "local", "inputs": {"prompt": "A tid
 START_SECONDS_MAX = 60.0
 
 
-def environment(server: str, folder: str) -> dict[str, str]:
+def environment(server: str, folder: str, database: str = DATABASE) -> dict[str, str]:
     parts = conninfo_to_dict(server)
     host, password = parts.get("host", ""), parts.get("password", "")
     user = parts["user"] + (f":{password}" if password else "")
-    address = f"{user}@/{DATABASE}?host={host}" if host.startswith("/") else f"{user}@{host}:{parts['port']}/{DATABASE}"
+    place = f"/{database}?host={host}" if host.startswith("/") else f"{host}:{parts['port']}/{database}"
     return os.environ | {
         "HOLDFAST_ENV": "test",
         "HOLDFAST_ROLE": "web",
         "HOLDFAST_DATA_DIR": folder,
-        "DATABASE_URL": f"postgres://{address}",
+        "DATABASE_URL": f"postgres://{user}@{place}",
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "PYTHONPATH": str(HERE.parent.parent),
     }

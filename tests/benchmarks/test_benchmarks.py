@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ SHAPE = {
 }
 
 
-def run(script: str, *arguments: str) -> dict[str, dict[str, float]]:
+def run(script: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, str(HERE / script), "--json", *arguments], capture_output=True, text=True, check=False
     )
@@ -40,3 +41,16 @@ def test_a_generation_is_measured_beside_an_empty_view() -> None:
         "empty": {"p50", "p99"},
         "generate": {"p50", "p99"},
     }
+
+
+@pytest.mark.slow
+def test_polling_is_measured_beside_its_providers_latency_and_everything_is_settled() -> None:
+    found = run("polling.py", "--jobs", "200", "--completed", "4", "--latency", "0.1")
+    assert (found["jobs"], found["latency"]) == (200, 0.1)
+    assert set(found["rounds"]) == {"50", "100", "200"}
+    for size, one in found["rounds"].items():
+        assert set(one) >= {"seconds", "ratio", "least_seconds", "memory_growth_mb", "processor_ms_a_job"}
+        assert one["jobs"] == int(size), "each was asked about"
+        assert one["at_once"] <= found["at_once"], "never more calls at once than the setting says"
+    assert set(found["settled"]) == {"failed_per_second", "completed_per_second"}
+    assert all(value > 0 for value in found["settled"].values())
