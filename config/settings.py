@@ -101,6 +101,9 @@ OUTPUT_LINK_SECONDS = 900
 OUTPUT_KEEP_DAYS = 30
 SILENT_DAYS = 7
 UNPAID_DAYS = 30
+# What one account may cost us at real providers without paying, before it is refused more there: bounds.py
+BLOCKED_A_DAY_MAX = 20  # runs stopped by one provider's moderation within 24 hours
+UNPAID_MAX = 10  # finished runs that wait to be paid for
 POLL_SECONDS = 1
 POLL_SECONDS_MAX = 15
 PROVIDER_TIMEOUT_SECONDS = 10

@@ -25,7 +25,7 @@ from billing.rest import AmountField, MomentField, PageQuery, Strict, TextField,
 from billing.schema import describe
 from tools_registry import registry
 
-from . import explain, lifecycle
+from . import bounds, explain, lifecycle
 from .links import output_url
 from .models import Generation, Output
 
@@ -399,6 +399,8 @@ class Generate(View):
             errors.TooManyOpenHolds,
             errors.SpendLimitReached,
             errors.InsufficientCredits,
+            bounds.TooManyBlocked,
+            bounds.TooManyUnpaid,
         ),
         takes_one_of=_EXAMPLES,
         gives=JOB_EXAMPLE,

@@ -283,6 +283,12 @@ class Generation(models.Model):
             # What ended in the last day: monitoring.py.
             models.Index(name="generation_ended", fields=["ended_at"], condition=Q(ended_at__isnull=False)),
             models.Index(name="generation_emergency", fields=["ended_at"], condition=Q(is_emergency=True)),
+            # What came to nothing for one account lately: bounds.py.
+            models.Index(
+                name="generation_refused",
+                fields=["account", "-verdict_at"],
+                condition=Q(outcome="refunded", verdict_at__isnull=False),
+            ),
         ]
         permissions = [
             ("settle_generation", "Can settle a job by hand"),
