@@ -115,9 +115,7 @@ def _measured(job: Generation) -> list[dict[str, Any]]:
         return []
     most = job.inputs.get("length_max")
     rest = f"tokens written out of at most {most:,}" if isinstance(most, int) else "tokens written"
-    read = (
-        f"{counted['input_tokens']:,} tokens were read: what was asked, and how." if "input_tokens" in counted else ""
-    )
+    read = f"{counted['input_tokens']:,} were read: what was asked, and how." if "input_tokens" in counted else ""
     return [_step("Counted", job.verdict_at, amount=f"{counted['output_tokens']:,}", rest=rest, more=read)]
 
 
@@ -291,6 +289,6 @@ def asked(job: Generation) -> list[dict[str, str]]:
         if isinstance(of, registry.Choice):
             words = of.choices.get(value, str(value))
         else:
-            words = f"{value} {of.unit}".strip() if isinstance(of, registry.Whole) else str(value)
+            words = f"{value:,} {of.unit}".strip() if isinstance(of, registry.Whole) else str(value)
         rows.append({"title": of.title, "words": words})
     return rows
