@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Count
 from django.urls import NoReverseMatch, reverse
 
 from . import clock, credits
@@ -95,6 +96,12 @@ def open_all(name: str, crossings: Iterable[Crossing]) -> None:
 def open_keys(name: str) -> list[str]:
     """The keys for which the alert is open."""
     return list(Alert.objects.filter(name=name, cleared_at=None).values_list("key", flat=True))
+
+
+def count_open() -> dict[str, int]:
+    """How many alerts are open, by name. One query."""
+    rows = Alert.objects.filter(cleared_at=None).values_list("name").annotate(Count("id"))
+    return dict(rows.order_by("name"))
 
 
 def clear_alert(name: str, *, key: str = "") -> None:

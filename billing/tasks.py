@@ -152,7 +152,7 @@ def mail_alerts() -> int:
         unmailed = Alert.objects.filter(is_news, mailed_at=None)
         mine = list(unmailed.select_for_update(skip_locked=True).order_by("opened_at", "id")[:ALERTS_AT_ONCE])
         Alert.objects.filter(id__in=[alert.id for alert in mine]).update(mailed_at=timezone.now())
-    to = _alert_addresses() if mine else []
+    to = alert_addresses() if mine else []
     if mine and not to:
         log.warning("alerts_mailed_to_nobody", alerts=len(mine))
     sent = 0
@@ -197,7 +197,7 @@ def _alert_words(alert: Alert) -> str:
     return "\n".join([*lines, f"The alert: {settings.PUBLIC_URL}{page}"])
 
 
-def _alert_addresses() -> list[str]:
+def alert_addresses() -> list[str]:
     """ALERT_EMAILS where it is set, else the active staff who may look at alerts."""
     if settings.ALERT_EMAILS:
         return list(settings.ALERT_EMAILS)

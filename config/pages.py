@@ -17,11 +17,12 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
+from prometheus_client import generate_latest
 
 from billing import credits, people
 from billing.pages import accounts_of, notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
-from generations import offers
+from generations import gauges, offers
 from generations.storage import Unreachable, output_storage
 from tools_registry import pricing
 
@@ -200,13 +201,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus figures, to this machine or to the holder of the metrics token."""
+    """Prometheus figures, to this machine or to the holder of the metrics token: this server's, then the desk's."""
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     has_token = bool(settings.METRICS_TOKEN) and constant_time_compare(given, settings.METRICS_TOKEN)
     is_local = request.META.get("REMOTE_ADDR") in ("127.0.0.1", "::1") and "HTTP_X_FORWARDED_FOR" not in request.META
     if not (has_token or is_local):
         raise Http404
-    return ExportToDjangoView(request)
+    answer = ExportToDjangoView(request)
+    answer.write(generate_latest(gauges.registry))
+    return answer
 
 
 # The development mailbox

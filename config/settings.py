@@ -553,6 +553,12 @@ UNFOLD = {
             {
                 "items": [
                     {"title": "Today", "icon": "anchor", "link": reverse_lazy("admin:index")},
+                    {
+                        "title": "Watch",
+                        "icon": "monitor_heart",
+                        "link": reverse_lazy("watch"),
+                        "permission": lambda request: request.user.has_perm("billing.view_alert"),
+                    },
                     _listed("Alerts", "notifications", "billing.alert", badge="generations.admin.desk.open_alerts"),
                     _listed(
                         "Approvals",

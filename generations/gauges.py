@@ -13,13 +13,11 @@ from collections.abc import Iterable, Iterator
 
 import structlog
 from django.db import DatabaseError, connection
-from django.db.models import Count
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from billing import alerts, clock, credits
-from billing.models import Alert
 
 from . import monitoring
 from .models import Circuit, Generation
@@ -85,7 +83,7 @@ def read() -> list[Metric]:
     settlements.add_metric(["due"], due)
     settlements.add_metric(["broken"], broken)
 
-    opened = dict(Alert.objects.filter(cleared_at=None).values_list("name").annotate(Count("id")).order_by("name"))
+    opened = alerts.count_open()
     alerts_open = _gauge("alerts_open", "Open alerts, by name.", "name")
     for name in sorted(alerts.KINDS.keys() | opened.keys()):
         alerts_open.add_metric([name], opened.get(name, 0))

@@ -494,6 +494,12 @@ KINDS = (
         "this alert. It closes by itself a day after the release.",
     ),
     about_a_job(
+        "emergency_release_broke",
+        "An emergency release broke",
+        "The customer's credits are still held although the provider failed the job. Run `manage.py reconcile` and see "
+        "the error in the worker's log; end the job by hand on its page, then close this alert.",
+    ),
+    about_a_job(
         "hold_open_long",
         "A job holds credits for too long",
         "See on the job's page what its provider last said. If the provider lost it, end it there and give the credits "

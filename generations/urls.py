@@ -1,8 +1,10 @@
+from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
 from . import api as of_api
 from . import delivery
 from . import pages as page
+from .admin import watch
 
 pages: list[URLPattern | URLResolver] = [
     path("generate", page.generate, name="generate"),
@@ -29,4 +31,6 @@ api: list[URLPattern | URLResolver] = [
     path("api/generations/<uuid:id>/cancel", of_api.Cancel.as_view(), name="api_generation_cancel"),
 ]
 
-urlpatterns = [*pages, *api]
+staff: list[URLPattern | URLResolver] = [path("admin/watch/", admin.site.admin_view(watch.page), name="watch")]
+
+urlpatterns = [*pages, *api, *staff]

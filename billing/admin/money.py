@@ -10,10 +10,9 @@ from django import forms
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.http import HttpRequest
-from django.utils import timezone
 
-from billing import approvals, audit, clock, credits, errors, ledger, tokens
-from billing.models import Account, Alert, Approval, Entry, Hold, SpendLimit, Token
+from billing import alerts, approvals, audit, clock, credits, errors, ledger, tokens
+from billing.models import Account, Approval, Entry, Hold, SpendLimit, Token
 
 from .acts import STAFF_ACTS, ActForm, CreditsField, ReasonField, StaffAct, choice, moment
 from .parts import Figure, Section, money, when
@@ -501,20 +500,23 @@ def revoke(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> Any:
 
 
 class ClearAlert(StaffAct):
-    name, title, icon = "clear", "Clear the alert", "notifications_off"
+    name, title, icon = "clear", "Close the alert", "notifications_off"
     sentence = "It has been looked at. It opens again by itself when it happens again."
     permission = "billing.clear_alert"
-    done = "The alert is cleared."
+    done = "The alert is closed."
 
     def is_offered(self, row: Any) -> bool:
-        return row.cleared_at is None
+        return row.cleared_at is None and alerts.kind_of(row.name).is_closed_by_staff
+
+    def now(self, row: Any) -> list[Figure]:
+        return [Figure("Alert", alerts.kind_of(row.name).title), Figure("Open since", when(row.opened_at))]
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         return {"alert": str(row.id)}
 
     def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
         with transaction.atomic():
-            if not Alert.objects.filter(id=row.id, cleared_at=None).update(cleared_at=timezone.now()):
+            if not alerts.close(row.id):
                 return "This was done before; nothing was done twice."
             audit.record(
                 self.name, actor=by(request.user), subject=f"alert:{row.id}", facts={"reason": cleaned["reason"]}

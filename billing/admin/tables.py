@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from billing import credits
+from billing import alerts, credits
 from billing.models import (
     Account,
     Alert,
@@ -1051,11 +1051,28 @@ class AlertAdmin(WithActs, ReadOnly):
     list_filter = (IsOpen, "name")
     word_fields = ("name", "key")
     search_help_text = "A whole name or key, or an id"
-    fields = ("sentence", "name_shown", "key", "opened", "mailed", "cleared", "facts_shown")
+    fields = ("sentence", "advice", "about", "facts_shown", "opened", "mailed", "cleared", "ends", "name_shown", "key")
+
+    def heading(self, row: Any) -> str:
+        return alerts.kind_of(row.name).title
 
     @display(description="Kind")
     def name_shown(self, row: Alert) -> Any:
         return tag(row.name)
+
+    @display(description="What to do")
+    def advice(self, row: Alert) -> str:
+        return alerts.kind_of(row.name).advice
+
+    @display(description="What it is about")
+    def about(self, row: Alert) -> Any:
+        page, words = alerts.page_of(row), alerts.kind_of(row.name).about
+        return format_html('<a class="row-link" href="{}">{}</a>', page, words) if page else NOTHING
+
+    @display(description="How it ends")
+    def ends(self, row: Alert) -> str:
+        by_staff = alerts.kind_of(row.name).is_closed_by_staff
+        return "Staff close it" if by_staff else "It clears by itself when it is over"
 
     @display(description="Opened")
     def opened(self, row: Alert) -> Any:
@@ -1075,4 +1092,4 @@ class AlertAdmin(WithActs, ReadOnly):
 
     @display(description="Facts")
     def facts_shown(self, row: Alert) -> Any:
-        return document(row.facts)
+        return lines(f"{label}: {words}" for label, words in alerts.told_facts(row))

@@ -1,5 +1,5 @@
-"""The staff's side of the workshop: jobs, the rules that settle them, and the first page."""
+"""The staff's side of the workshop: jobs, their rules, who runs what, how it does, and the first page."""
 
-from . import desk, jobs, providers, rules
+from . import desk, jobs, providers, rules, watch
 
-__all__ = ["desk", "jobs", "providers", "rules"]
+__all__ = ["desk", "jobs", "providers", "rules", "watch"]

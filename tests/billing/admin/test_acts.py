@@ -238,11 +238,11 @@ def test_a_token_is_revoked_and_its_hash_is_nowhere(staff: Colleague, filled: Pu
 
 
 def test_an_alert_is_cleared_once_and_may_open_again(staff: Colleague) -> None:
-    open_alert("hold_open_long", key="a", sentence="A hold is open for long.")
+    open_alert("group_quarantined", key="a", sentence="A group was set aside.")
     alert = Alert.objects.get()
     for _ in range(2):
         assert staff.does(alert, "clear").status_code == 302
-    open_alert("hold_open_long", key="a", sentence="A hold is open for long.")
+    open_alert("group_quarantined", key="a", sentence="A group was set aside.")
     assert Alert.objects.filter(cleared_at=None).count() == 1
     assert staff.deeds == [("clear", False, "")]
 
