@@ -50,6 +50,7 @@ def logging_config(*, is_json: bool, is_quiet: bool) -> None:
                 "django-q": {"level": "WARNING"},
                 "django_q": {"level": "WARNING"},
                 "httpx": {"level": "WARNING"},
+                "httpcore": {"level": "WARNING"},  # it would log what providers send back, headers and all
                 "stripe": {"level": "WARNING"},
                 "gunicorn": {"level": "WARNING"},
             },

@@ -7,7 +7,9 @@ said in `cannot`, case by case, with the reason.
 from __future__ import annotations
 
 import io
+import json
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,9 +18,10 @@ from uuid_utils.compat import uuid7
 
 from generations import outputs
 from generations.providers.base import Accepted, Answer, Job, Provider
+from generations.providers.comfyui import ComfyUI, Server
 from generations.providers.local import Local
 from generations.providers.rehearsal import Rehearsal
-from tests.generations.providers.conftest import Asked, Renderer, StandIn, ended
+from tests.generations.providers.conftest import Asked, Renderer, StandIn, ended, until
 from tests.generations.providers.meddler import Meddler, Spoil
 
 # So long the provider waits for an answer here, and what is late is later than that.
@@ -208,7 +211,80 @@ class RehearsalVideo(Bench):
         return {"prompt": f"A lighthouse {word}", "seconds": 1, "size": "640x360", "quality": "draft"}
 
 
-BENCHES: dict[str, type[Bench]] = {bench.name: bench for bench in (LocalVideo, RehearsalVideo)}
+class ComfyUIStandIn(StandIn):
+    @staticmethod
+    def command(port: int, state: Path) -> list[str]:
+        module = "generations.providers.stand_ins.comfyui"
+        return [sys.executable, "-m", module, "--port", str(port), "--state", str(state)]
+
+
+class ComfyUIVideo(Bench):
+    name = "comfyui-video"
+    operation = "ai/video"
+    content_types = frozenset({"video/mp4", "video/webm"})
+    places: ClassVar[dict[str, tuple[str, str]]] = {
+        "submit": ("POST", r"^/prompt$"),
+        "poll": ("GET", r"^/(queue|history/[\w-]+)$"),
+        "cancel": ("POST", r"^/(queue|interrupt)$"),
+        "output": ("GET", r"^/view$"),
+    }
+    bad_inputs = LocalVideo.bad_inputs
+    refused_at_once = frozenset({"invalid_request"})
+    # On the server that is not there: known to the provider that has only that one, to the other a server removed.
+    unknown_ids = (f"{Server.of(NOWHERE).key}.019e0000-0000-7000-8000-000000000000",)
+    secret = "open-sesame-4711"
+
+    def start(self, folder: Path) -> None:
+        self.server = ComfyUIStandIn(folder, "--seconds", "0.3")
+        self.meddler = Meddler(self.server.url)
+
+    def stop(self) -> None:
+        self.meddler.close()
+        self.server.kill()
+
+    def use(self, settings: Any) -> None:
+        settings.COMFYUI_URLS = [self.meddler.url.replace("://", f"://operator:{self.secret}@")]
+        self.meddler.clear()
+        # No answer of before the meddling serves a question after it.
+        self.provider = Asked(ComfyUI(queue_fresh_seconds=0.0))
+
+    def unreachable(self, settings: Any) -> Asked:
+        return Asked(ComfyUI([NOWHERE]))
+
+    def accepted(self, job: Job) -> int:
+        return self.server.submits(job.id)["accepted"]
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        word = {"": "", "moderation": "[moderation_blocked]", "slow": "[slow 30s]"}.get(case, f"[{case}]")
+        return {"prompt": f"A lighthouse {word}", "seconds": 1, "size": "640x360", "quality": "draft"}
+
+    def submitted(self, case: str = "", **inputs: Any) -> Job:
+        job = super().submitted(case, **inputs)
+        if case == "slow":  # the jobs of other tests are before it
+            until(lambda: self.provider.poll(job).status == "in_progress")
+        return job
+
+    def problem(self, status: int) -> bytes:
+        wrong = {"type": "value_not_in_list", "message": "Value not in list", "details": "steps", "extra_info": {}}
+        nodes = {"5": {"errors": [wrong], "dependent_outputs": ["7"], "class_type": "KSampler"}}
+        return json.dumps({"error": wrong, "node_errors": nodes}).encode()
+
+
+class ComfyUIImage(ComfyUIVideo):
+    name = "comfyui-image"
+    operation = "ai/image"
+    content_types = frozenset({"image/png"})
+    bad_inputs = (
+        {"prompt": ""}, {"prompt": "x" * 2001}, {"prompt": None}, {"size": "1x1"}, {"size": None}, {"quality": "best"},
+    )  # fmt: skip
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        return {"prompt": super().inputs(case)["prompt"], "size": "1024x1024", "quality": "draft"}
+
+
+BENCHES: dict[str, type[Bench]] = {
+    bench.name: bench for bench in (LocalVideo, RehearsalVideo, ComfyUIVideo, ComfyUIImage)
+}
 
 
 def flags_of(provider: Asked) -> tuple[bool, bool, bool]:
