@@ -139,6 +139,8 @@ class Section:
     of: type[Model] | None = None
     # Instead of rows: a story, as _trail.html tells it.
     trail: Sequence[Any] = field(default=())
+    # Instead of rows: counts and sums, each with its title.
+    facts: Sequence[tuple[str, Any]] = field(default=())
 
     @property
     def columns(self) -> list[tuple[str, bool]]:

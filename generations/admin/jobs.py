@@ -544,8 +544,9 @@ class GenerationAdmin(WithActs, OfAccount):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Of jobs that need a look, why, with the page on which it is answered."""
-        shown = super().get_list_display(request)
-        return ("review_shown", *shown) if request.GET.get("staff") == "review" else shown
+        if request.GET.get("staff") == "review":
+            return ("title_shown", "review_shown", "state_shown", "held_shown", "provider", "made")
+        return super().get_list_display(request)
 
     @display(description="Needs a look")
     def review_shown(self, row: Any) -> Any:

@@ -339,7 +339,6 @@ class RouteAdmin(WithActs, ReadOnly):
             of_operation.setdefault(route.operation, []).append(route)
         context = {
             **self.admin_site.each_context(request),
-            "opts": self.model._meta,
             "title": "Providers",
             "sections": [
                 *(_operation_section(slug, rows, circuits, traffic) for slug, rows in of_operation.items()),

@@ -237,21 +237,23 @@ def _foreseen(found: Rehearsal, is_cut: bool) -> list[Section]:
     looked_at = f"Jobs with a final word in the last {REHEARSED_DAYS} days" + (
         f"; only the newest {REHEARSED_MAX:,} were looked at" if is_cut else ""
     )
-    rows: list[list[Any]] = [
-        [looked_at, f"{found.settled_jobs:,}"],
-        ["Of these, another outcome for the customer", f"{found.other_outcome:,}"],
-        ["Another “provider bills us”", f"{found.other_bills:,}"],
-        ["Another sentence", f"{found.other_sentence:,}"],
-        ["Credits that would not have been charged", money(found.back)],
-        ["Credits that would have been charged, at most", money(found.charged_at_most)],
-        ["Jobs that wait now on an answer no rule knew", f"{found.undecided:,}"],
-        ["Of these, settled once their provider says it again", f"{found.settles_now:,}"],
-        ["Known then, and kept", f"{found.known_now:,}"],
+    facts: list[tuple[str, Any]] = [
+        (looked_at, f"{found.settled_jobs:,}"),
+        ("Of these, another outcome for the customer", f"{found.other_outcome:,}"),
+        ("Another “provider bills us”", f"{found.other_bills:,}"),
+        ("Another sentence", f"{found.other_sentence:,}"),
+        ("Credits that would not have been charged", money(found.back)),
+        ("Credits that would have been charged, at most", money(found.charged_at_most)),
+        ("Jobs that wait now on an answer no rule knew", f"{found.undecided:,}"),
     ]
+    if found.settles_now:
+        facts.append(("Of these, settled once their provider says it again", f"{found.settles_now:,}"))
+    if found.known_now:
+        facts.append(("Of these, known then and kept", f"{found.known_now:,}"))
     title = f"What it would have changed in the last {REHEARSED_DAYS} days"
     if found.changes_nothing:
         title += ": nothing"
-    counts = Section(title, ("", "Now"), rows, numbers=frozenset({1}))
+    counts = Section(title, facts=facts)
     if not found.differences:
         return [counts]
     titles = Generation.objects.in_bulk([one.case.job for one in found.differences])
