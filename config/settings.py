@@ -112,7 +112,9 @@ FETCHES_AT_ONCE = 4  # outputs fetched at the same time, in one process
 # What a new installation starts with; staff change it under Providers. One that is not set up is not offered.
 DEFAULT_PROVIDERS = {
     "ai/video": ["local", "comfyui", "rehearsal"],
-    "ai/image": ["comfyui"],
+    "ai/image": ["local", "comfyui"],
+    "ai/script": ["local"],
+    "ai/threads": ["local"],
 }
 LOCAL_DIR = DATA_DIR / "local"
 # When staff are told (docs/monitoring.md). A share of too few jobs says nothing, so each needs a number of them first.

@@ -1,4 +1,6 @@
-"""Renders videos on this machine. A job is a folder; a supervised process of its own (local_renderer.py) does the work.
+"""Makes videos, pictures and texts on this machine, without any key.
+
+A job is a folder; a supervised process of its own (local_renderer.py) does the work.
 
 Submitting twice is submitting once, because the folder is named by our own job id and appears whole or not at all.
 """
@@ -28,11 +30,10 @@ from generations.providers.base import (
     Refused,
     Unknown,
 )
-from generations.providers.local_renderer import QUALITIES, TERMINAL, read_json
+from generations.providers.local_renderer import OUTPUTS, TERMINAL, read_json
+from tools_registry import registry
 
-SIZES = frozenset({"1280x720", "720x1280", "854x480", "640x360", "1920x1080"})
-PROMPT_LENGTH_MAX = 2000
-SECONDS_MAX = 20
+CONTENT_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".txt": "text/plain"}
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -51,24 +52,30 @@ def renderer_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
 
 
-def _wrong_inputs(inputs: dict[str, Any]) -> str | None:
-    """What is wrong with the inputs, in words; None when they can be rendered."""
-    prompt, seconds = inputs.get("prompt"), inputs.get("seconds")
-    if not isinstance(prompt, str) or not 1 <= len(prompt) <= PROMPT_LENGTH_MAX:
-        return f"prompt must be a text of 1 to {PROMPT_LENGTH_MAX} characters"
-    if type(seconds) is not int or not 1 <= seconds <= SECONDS_MAX:
-        return f"seconds must be a whole number from 1 to {SECONDS_MAX}"
-    if inputs.get("size") not in SIZES:
-        return f"size must be one of {', '.join(sorted(SIZES))}"
-    if inputs.get("quality") not in QUALITIES:
-        return f"quality must be one of {', '.join(QUALITIES)}"
+def _wrong_inputs(operation: str, inputs: dict[str, Any]) -> str | None:
+    """What is wrong with the inputs, in words; None when they can be worked with.
+
+    The operation's own bounds; only that any character may stand in a text, for none can do harm here.
+    """
+    for of in registry.OPERATIONS[operation].fields:
+        value = inputs.get(of.name)
+        match of:
+            case registry.Text():
+                if not isinstance(value, str) or not 1 <= len(value) <= of.length_max:
+                    return f"{of.name} must be a text of 1 to {of.length_max} characters"
+            case registry.Whole():
+                if type(value) is not int or not of.min <= value <= of.max:
+                    return f"{of.name} must be a whole number from {of.min} to {of.max}"
+            case registry.Choice():
+                if not isinstance(value, str) or value not in of.choices:
+                    return f"{of.name} must be one of {', '.join(of.choices)}"
     return None
 
 
 class Local(Provider):
     name = "local"
     title = "This machine"
-    operations = frozenset({"ai/video"})
+    operations = frozenset(OUTPUTS)
     is_real = False
     has_idempotent_submit = True
     has_lookup = True
@@ -83,10 +90,16 @@ class Local(Provider):
         if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", job.id):
             raise Refused("400", "invalid_request", "The job's id cannot name a folder.")
         if job.operation not in self.operations:
-            raise Refused("404", "unknown_operation", f"{job.operation} is not rendered here.")
-        if wrong := _wrong_inputs(job.inputs):
+            raise Refused("404", "unknown_operation", f"{job.operation} is not done here.")
+        if wrong := _wrong_inputs(job.operation, job.inputs):
             raise Refused("422", "invalid_request", f"{wrong[0].upper()}{wrong[1:]}.")
-        inputs = {name: job.inputs[name] for name in ("prompt", "seconds", "size", "quality")}
+        await asyncio.to_thread(self._put, job)
+        return Accepted(job.id, {"folder": f"jobs/{job.id}"})
+
+    def _put(self, job: Job) -> None:
+        """The job's folder is there, whole, once."""
+        inputs = {of.name: job.inputs[of.name] for of in registry.OPERATIONS[job.operation].fields}
+        asked = {"id": job.id, "operation": job.operation, "inputs": inputs, "submitted_at": time.time()}
         target = self.folder / "jobs" / job.id
         fresh = self.folder / "tmp" / f"{job.id}.{uuid.uuid4().hex}"
         try:
@@ -94,7 +107,7 @@ class Local(Provider):
             if not target.exists():
                 fresh.mkdir(parents=True)
                 with (fresh / "job.json").open("x") as file:
-                    json.dump({"id": job.id, "inputs": inputs, "submitted_at": time.time()}, file)
+                    json.dump(asked, file)
                     file.flush()
                     os.fsync(file.fileno())
                 _sync(fresh)
@@ -107,7 +120,6 @@ class Local(Provider):
                 raise Unknown(
                     "storage", errno.errorcode.get(error.errno or 0), "The job's folder could not be written."
                 ) from error
-        return Accepted(job.id, {"folder": f"jobs/{job.id}"})
 
     async def poll(self, job: Job) -> Answer:
         folder = self._folder_of(job)
@@ -117,12 +129,14 @@ class Local(Provider):
                 raise Unknown("404", "unknown_job", "There is no folder of this job.")
             status = {"status": "queued", "progress": 0}
         said = {name: value for name, value in status.items() if value is not None}
+        usage = said.get("usage")
         return Answer(
             status=str(said.get("status", "")),
             code=said.get("code"),
             message=said.get("message"),
             progress=said.get("progress"),
             evidence=said,
+            usage=usage if isinstance(usage, dict) else {},
         )
 
     async def look_up(self, job: Job) -> Accepted | None:
@@ -139,7 +153,7 @@ class Local(Provider):
         if status == "cancelled":
             return
         if status in TERMINAL:
-            raise NotCancellable("409", "not_cancellable", f"The rendering has already {status}.")
+            raise NotCancellable("409", "not_cancellable", f"The work has already ended: {status}.")
         try:
             (folder / "cancel").touch()
         except OSError as error:
@@ -150,8 +164,9 @@ class Local(Provider):
 
     def _copy(self, job: Job, into: BinaryIO, bytes_max: int, seconds_max: float) -> str:
         deadline = time.monotonic() + seconds_max
+        output = self._folder_of(job) / OUTPUTS.get(job.operation, "output")
         try:
-            with (self._folder_of(job) / "output.mp4").open("rb") as file:
+            with output.open("rb") as file:
                 if os.fstat(file.fileno()).st_size > bytes_max:
                     raise OutputUnavailable("413", "output_too_large", f"The output is larger than {bytes_max} bytes.")
                 while part := file.read(1024 * 1024):
@@ -159,12 +174,12 @@ class Local(Provider):
                     if time.monotonic() > deadline:
                         raise Unknown("timeout", "fetch_timeout", f"The output did not arrive within {seconds_max} s.")
         except FileNotFoundError as error:
-            raise OutputUnavailable("404", "output_missing", "The rendered file is not there.") from error
+            raise OutputUnavailable("404", "output_missing", "The file is not there.") from error
         except OSError as error:
             raise Unknown(
                 "storage", errno.errorcode.get(error.errno or 0), "The output could not be copied."
             ) from error
-        return "video/mp4"
+        return CONTENT_TYPES[output.suffix]
 
     def _folder_of(self, job: Job) -> Path:
         name = job.provider_job_id or job.id

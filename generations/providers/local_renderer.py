@@ -1,14 +1,14 @@
-"""The process that renders the local provider's videos: `python -m generations.providers.local_renderer DIR`.
+"""The process that does the local provider's work: `python -m generations.providers.local_renderer DIR`.
 
-It knows nothing of Django, of the database, or of any secret: a job is a folder under DIR/jobs with job.json in it, and
-what it says of the job is status.json beside it, replaced whole each time. One renderer runs per DIR (a second one
-waits in line); each video is made in a child process, which dies with it. After any kill, the next renderer begins
-again what was not finished.
+It makes videos, pictures and texts. It knows nothing of Django, of the database, or of any secret: a job is a folder
+under DIR/jobs with job.json in it, and what it says of the job is status.json beside it, replaced whole each time. One
+renderer runs per DIR (a second one waits in line); each job is done in a child process, which dies with it. After any
+kill, the next renderer begins again what was not finished.
 
-    DIR/jobs/<job id>/job.json     written by the provider, never changed: prompt, seconds, size, quality
-                      status.json  written here: status, code, message, progress, starts, crashes, …
+    DIR/jobs/<job id>/job.json     written by the provider, never changed: operation, inputs
+                      status.json  written here: status, code, message, progress, usage, starts, crashes, …
                       cancel       an empty file put there by the provider: stop this one
-                      output.mp4   there when the status is completed
+                      output.mp4   (.png, .txt) there when the status is completed or incomplete
     DIR/tmp/                       what is being written
 """
 
@@ -24,15 +24,27 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from generations.providers import storyboard
+from generations.providers import local_image, local_text, storyboard
 from generations.providers.child import die_with_parent
 
-TERMINAL = frozenset({"completed", "failed", "cancelled"})
+Report = Callable[[int], None]  # percent
+
+TERMINAL = frozenset({"completed", "failed", "cancelled", "incomplete"})
+# What is made for each operation, and its name in the job's folder.
+OUTPUTS = {
+    "ai/video": "output.mp4",
+    "ai/image": "output.png",
+    "ai/script": "output.txt",
+    "ai/threads": "output.txt",
+}
+QUICK = frozenset({"ai/script", "ai/threads"})  # done in a moment, so never made to wait for a video
+QUICK_MAX = 4
 QUALITIES = {
     # frames a second, x264 preset, constant rate factor (smaller is better)
     "draft": (12, "ultrafast", 28),
@@ -66,9 +78,16 @@ def write_json(path: Path, value: dict[str, Any], is_durable: bool = False) -> N
     fresh.replace(path)
 
 
-def seconds_allowed(seconds: int) -> float:
-    """The longest a rendering may take, far above what it takes on a slow machine."""
-    return 120.0 + 60.0 * seconds
+def operation_of(job: dict[str, Any]) -> str:
+    """What the job is for. One from before there was more than videos does not say it."""
+    return str(job.get("operation", "ai/video"))
+
+
+def seconds_allowed(job: dict[str, Any]) -> float:
+    """The longest the work may take, far above what it takes on a slow machine."""
+    inputs = job.get("inputs")
+    seconds = inputs.get("seconds") if isinstance(inputs, dict) and operation_of(job) == "ai/video" else 0
+    return 120.0 + 60.0 * (seconds if type(seconds) is int else 0)
 
 
 # One video ------------------------------------------------------------------------------------------------------------
@@ -89,14 +108,9 @@ def encoder_command(
     ]  # fmt: skip
 
 
-def render(folder: Path, report: Any = None) -> int:
-    """The job's video is in `output.mp4`, exactly as long as asked; returns its size in bytes.
-
-    `report(percent)` is called now and then. Raises ValueError, OSError or RuntimeError with what went wrong.
-    """
-    job = json.loads((folder / "job.json").read_bytes())
-    inputs = job["inputs"]
-    width, height = (int(part) for part in inputs["size"].split("x"))
+def render(folder: Path, inputs: dict[str, Any], report: Report) -> dict[str, Any]:
+    """The video is there, exactly as long as asked. Raises ValueError, OSError or RuntimeError."""
+    width, height = _size(inputs)
     seconds = int(inputs["seconds"])
     fps, preset, crf = QUALITIES[inputs["quality"]]
     frame_count = seconds * fps
@@ -111,8 +125,7 @@ def render(folder: Path, report: Any = None) -> int:
         try:
             for number, picture in enumerate(storyboard.frames(inputs["prompt"], seconds, (width, height), fps), 1):
                 encoder.stdin.write(picture.tobytes())
-                if report:
-                    report(number * 98 // frame_count)
+                report(number * 98 // frame_count)
                 if os.getppid() != parent:
                     os._exit(1)  # where the kernel does not end us with our parent
             encoder.stdin.close()
@@ -126,14 +139,62 @@ def render(folder: Path, report: Any = None) -> int:
     if code:
         said = (folder / "ffmpeg.log").read_text("utf-8", "replace").strip().splitlines()
         raise RuntimeError(f"The encoder ended with {code}: {said[-1][:200] if said else 'no message'}")
+    return _finished(unfinished)
+
+
+def _size(inputs: dict[str, Any]) -> tuple[int, int]:
+    width, height = (int(part) for part in inputs["size"].split("x"))
+    return width, height
+
+
+def _finished(unfinished: Path) -> dict[str, Any]:
+    """The file is the job's output now, whole, also after a power cut."""
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())
-    unfinished.replace(folder / "output.mp4")
-    return (folder / "output.mp4").stat().st_size
+    output = unfinished.replace(unfinished.with_stem("output"))
+    return {"status": "completed", "progress": 100, "bytes": output.stat().st_size}
 
 
-def _render_in_child(folder: Path, status: dict[str, Any]) -> None:
-    """In the child: renders, and writes what came of it. A crash leaves the status as it was; the parent sees it."""
+# One picture, one text
+
+
+def draw(folder: Path, inputs: dict[str, Any], report: Report) -> dict[str, Any]:
+    """The picture is there, as PNG."""
+    picture = local_image.draw(inputs["prompt"], _size(inputs), inputs["quality"], report)
+    picture.save(folder / "unfinished.png", "PNG")
+    return _finished(folder / "unfinished.png")
+
+
+def write(folder: Path, operation: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The text is there, with what it counted; incomplete where it had to stop at the length that was asked for."""
+    made = local_text.compose(operation, inputs)
+    (folder / "unfinished.txt").write_text(made.text, "utf-8")
+    done = _finished(folder / "unfinished.txt")
+    usage = {"input_tokens": made.input_tokens, "output_tokens": made.output_tokens}
+    if made.is_complete:
+        return done | {"usage": usage}
+    stopped = {
+        "status": "incomplete",
+        "code": "max_output_tokens",
+        "message": "It stopped at the longest text asked for.",
+    }
+    return done | {"usage": usage} | stopped
+
+
+def carry_out(folder: Path, report: Report) -> dict[str, Any]:
+    """What was asked for is in the job's folder; returns what its status says then."""
+    job = json.loads((folder / "job.json").read_bytes())
+    match operation_of(job):
+        case "ai/video":
+            return render(folder, job["inputs"], report)
+        case "ai/image":
+            return draw(folder, job["inputs"], report)
+        case operation:
+            return write(folder, operation, job["inputs"])
+
+
+def _work_in_child(folder: Path, status: dict[str, Any]) -> None:
+    """In the child: does the job, and writes what came of it. A crash leaves the status as it was, for the parent."""
     die_with_parent()
     os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -149,15 +210,13 @@ def _render_in_child(folder: Path, status: dict[str, Any]) -> None:
 
     began = time.monotonic()
     try:
-        size = render(folder, report)
+        result = carry_out(folder, report)
     except (ValueError, KeyError, TypeError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        result: dict[str, Any] = {
+        result = {
             "status": "failed",
             "code": "render_failed",
             "message": f"{type(error).__name__}: {error}"[:300],
         }
-    else:
-        result = {"status": "completed", "progress": 100, "bytes": size}
     took = round(time.monotonic() - began, 3)
     write_json(folder / "status.json", status | result | {"finished_at": time.time(), "render_seconds": took}, True)
 
@@ -166,8 +225,8 @@ def _render_in_child(folder: Path, status: dict[str, Any]) -> None:
 
 
 class Running:
-    def __init__(self, folder: Path, pid: int, deadline: float) -> None:
-        self.folder, self.pid, self.deadline = folder, pid, deadline
+    def __init__(self, folder: Path, pid: int, deadline: float, is_quick: bool) -> None:
+        self.folder, self.pid, self.deadline, self.is_quick = folder, pid, deadline, is_quick
 
     def kill(self) -> None:
         for target in (-self.pid, self.pid):  # its group (the encoder too); itself, if it had no time to make one
@@ -176,13 +235,14 @@ class Running:
 
 
 class Renderer:
-    """Takes jobs oldest first, at most `jobs_max` at a time, until told to stop."""
+    """Takes jobs oldest first, at most `jobs_max` at a time and a few texts beside them, until told to stop."""
 
     def __init__(self, folder: Path, jobs_max: int, keep_days: float) -> None:
         self.jobs_folder, self.tmp_folder = folder / "jobs", folder / "tmp"
         self.jobs_max, self.keep_seconds = jobs_max, keep_days * 86_400
         self.running: dict[str, Running] = {}
         self.waiting: dict[str, float] = {}  # job id → when it was submitted
+        self.quick: set[str] = set()  # those of the waiting that are texts
         self.finished: set[str] = set()
         self.seen_change: tuple[int, float] = (-1, 0.0)
         self.stopping = False
@@ -196,8 +256,8 @@ class Renderer:
             self.find()
             self.watch()
             self.cancel_waiting()
-            while self.waiting and len(self.running) < self.jobs_max:
-                self.start(min(self.waiting, key=lambda job: (self.waiting[job], job)))
+            self.start_next(self.quick & self.waiting.keys(), QUICK_MAX, is_quick=True)
+            self.start_next(self.waiting.keys() - self.quick, self.jobs_max, is_quick=False)
             time.sleep(LOOK_SECONDS)
         for child in self.running.values():
             child.kill()
@@ -212,6 +272,7 @@ class Renderer:
         self.seen_change = (changed, time.monotonic())
         names = {entry.name for entry in os.scandir(self.jobs_folder)}
         self.finished &= names
+        self.quick &= names
         for name in names - self.finished - self.running.keys() - self.waiting.keys():
             folder = self.jobs_folder / name
             job = read_json(folder / "job.json")
@@ -221,8 +282,16 @@ class Renderer:
                 self.finished.add(name)
             else:
                 self.waiting[name] = float(job.get("submitted_at", 0.0))
+                if operation_of(job) in QUICK:
+                    self.quick.add(name)
 
-    def start(self, name: str) -> None:
+    def start_next(self, names: set[str], at_once: int, *, is_quick: bool) -> None:
+        """The oldest of the jobs are begun, as many as there is room for."""
+        room = at_once - sum(child.is_quick == is_quick for child in self.running.values())
+        for name in sorted(names, key=lambda job: (self.waiting[job], job))[: max(room, 0)]:
+            self.start(name, is_quick)
+
+    def start(self, name: str, is_quick: bool) -> None:
         del self.waiting[name]
         folder = self.jobs_folder / name
         before = read_json(folder / "status.json") or {}
@@ -240,20 +309,20 @@ class Renderer:
         }
         try:
             write_json(folder / "status.json", status)
-            seconds = int((read_json(folder / "job.json") or {}).get("inputs", {}).get("seconds", 1))
+            allowed = seconds_allowed(read_json(folder / "job.json") or {})
         except FileNotFoundError:
             return  # the folder has just been taken away
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             try:
-                _render_in_child(folder, status)
+                _work_in_child(folder, status)
                 os._exit(0)
             finally:
                 os._exit(1)
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
-        self.running[name] = Running(folder, pid, time.monotonic() + seconds_allowed(seconds))
+        self.running[name] = Running(folder, pid, time.monotonic() + allowed, is_quick)
 
     def watch(self) -> None:
         """Ended children are noted, and cancelled or slow ones killed; what a child wrote last counts."""
@@ -294,7 +363,8 @@ class Renderer:
         said = {"status": status, "code": code, "message": message, "finished_at": time.time(), **more}
         with contextlib.suppress(FileNotFoundError):
             write_json(folder / "status.json", before | said, True)
-            (folder / "unfinished.mp4").unlink(missing_ok=True)
+            for unfinished in folder.glob("unfinished.*"):
+                unfinished.unlink(missing_ok=True)
         self.finished.add(name)
         print(f"local renderer: {name} {status}: {message}", flush=True)  # noqa: T201
 
@@ -316,7 +386,9 @@ class Renderer:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="local_renderer", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="how many videos at a time")
+    parser.add_argument(
+        "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="how many videos and pictures at a time"
+    )
     parser.add_argument("--keep-days", type=float, default=KEEP_DAYS, help="how long ended jobs stay")
     options = parser.parse_args()
     die_with_parent()

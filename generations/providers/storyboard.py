@@ -73,7 +73,7 @@ PALETTES = (
 )
 
 
-def _mix(one: Colour, other: Colour, part: float) -> Colour:
+def mix(one: Colour, other: Colour, part: float) -> Colour:
     return tuple(round(a + (b - a) * part) for a, b in zip(one, other, strict=True))  # type: ignore[return-value]
 
 
@@ -166,7 +166,7 @@ def _width(text: str) -> float:
     return total
 
 
-def _is_rtl(text: str) -> bool:
+def is_right_to_left(text: str) -> bool:
     for character in text:
         direction = unicodedata.bidirectional(character)
         if direction in ("R", "AL"):
@@ -248,7 +248,7 @@ def _sky(
         index = min(int(place), len(stops) - 2)
         step = place - index
         step = step * step * (3 - 2 * step)
-        column.putpixel((0, row), _mix(stops[index], stops[index + 1], step))
+        column.putpixel((0, row), mix(stops[index], stops[index + 1], step))
     picture = column.resize((width, height), Image.Resampling.BICUBIC)
     unit = min(width, height)
     _shade(picture)
@@ -325,11 +325,11 @@ def _ridge(
     outline.paste(single, (0, 0))
     outline.paste(single, (span, 0))
     mist = palette.sky[-1]
-    colour = _mix(_mix(mist, palette.sky[1], 0.55), palette.land, 0.18 + 0.82 * depth)
-    lower = _mix(colour, mist, 0.20 * (1 - depth)) if depth < 1 else palette.land
+    colour = mix(mix(mist, palette.sky[1], 0.55), palette.land, 0.18 + 0.82 * depth)
+    lower = mix(colour, mist, 0.20 * (1 - depth)) if depth < 1 else palette.land
     column = Image.new("RGB", (1, 64))
     for row in range(64):
-        column.putpixel((0, row), _mix(colour, lower, row / 63))
+        column.putpixel((0, row), mix(colour, lower, row / 63))
     return Ridge(top, speed, column.resize((width, strip_height), Image.Resampling.BICUBIC), outline)
 
 
@@ -346,7 +346,7 @@ class Line:
     is_rtl: bool
 
 
-def _draw_text(text: str, size: int, weight: int = WEIGHT) -> Image.Image:
+def draw_text(text: str, size: int, weight: int = WEIGHT) -> Image.Image:
     """The letters as a mask, with room around them."""
     width = math.ceil(_width(text) * size / MEASURE) + size * 2
     mask = Image.new("L", (width, size * 2), 0)
@@ -361,11 +361,11 @@ def _draw_text(text: str, size: int, weight: int = WEIGHT) -> Image.Image:
 
 
 def _line(text: str, x: int, y: int, size: int, width: int, starts_at: float) -> Line:
-    letters = _draw_text(text, size)
+    letters = draw_text(text, size)
     shadow = letters.filter(ImageFilter.GaussianBlur(max(size * 0.16, 1.5))).point(
         lambda level: min(255, int(level * 0.62))
     )
-    is_rtl = _is_rtl(text)
+    is_rtl = is_right_to_left(text)
     left = x - size if not is_rtl else x + width - letters.width + size
     return Line(left, y - round(size * 0.35), letters, shadow, size, starts_at, is_rtl)
 
@@ -419,7 +419,7 @@ class Scene:
         y = margin if self.width >= self.height else round(margin * 1.6)
         y = min(y, round(self.height * 0.085))
         self.caption = (
-            _draw_text(text, size, 560).point(lambda level: int(level * 0.82)),
+            draw_text(text, size, 560).point(lambda level: int(level * 0.82)),
             (margin - size, y - round(size * 0.35)),
         )
         self.rule = (

@@ -16,9 +16,10 @@ from PIL import Image
 from generations import outputs
 from generations.providers import storyboard
 from generations.providers.base import Answer, OutputUnavailable, Refused, Unknown
-from generations.providers.local import SIZES, Local, renderer_environment
+from generations.providers.local import Local, renderer_environment
 from generations.providers.local_renderer import QUALITIES, encoder_command, get_ffmpeg_exe, write_json
 from tests.generations.providers.conftest import Asked, Renderer, accepted, children_of, ended, new_job, until
+from tools_registry import registry
 
 PROMPT = "A lighthouse at dawn, gulls over calm water, and one small boat that comes home."
 
@@ -185,7 +186,7 @@ def test_the_renderer_is_given_no_setting_of_ours(monkeypatch: pytest.MonkeyPatc
     assert "topsecret" not in json.dumps(renderer_environment())
 
 
-@pytest.mark.parametrize("size", sorted(SIZES))
+@pytest.mark.parametrize("size", sorted(registry.VIDEO.takes["size"]))
 @pytest.mark.parametrize("prompt", ["Hi", PROMPT, "W" * 300, "The tide turns slowly and the harbour wakes. " * 44])
 def test_words_stand_within_the_frame(size: str, prompt: str) -> None:
     width, height = (int(part) for part in size.split("x"))
