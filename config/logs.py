@@ -51,6 +51,8 @@ def logging_config(*, is_json: bool, is_quiet: bool) -> None:
                 "django_q": {"level": "WARNING"},
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},  # it would log what providers send back, headers and all
+                "httpx2": {"level": "WARNING"},  # both of OpenAI's SDK
+                "httpcore2": {"level": "WARNING"},
                 "stripe": {"level": "WARNING"},
                 "gunicorn": {"level": "WARNING"},
             },

@@ -111,10 +111,10 @@ PROVIDER_CALLS_AT_ONCE = 32  # of each provider, in one process
 FETCHES_AT_ONCE = 4  # outputs fetched at the same time, in one process
 # What a new installation starts with; staff change it under Providers. One that is not set up is not offered.
 DEFAULT_PROVIDERS = {
-    "ai/video": ["local", "comfyui", "rehearsal"],
-    "ai/image": ["local", "comfyui"],
-    "ai/script": ["local"],
-    "ai/threads": ["local"],
+    "ai/video": ["local", "openai", "comfyui", "rehearsal"],
+    "ai/image": ["local", "openai", "comfyui"],
+    "ai/script": ["local", "openai"],
+    "ai/threads": ["local", "openai"],
 }
 LOCAL_DIR = DATA_DIR / "local"
 # When staff are told (docs/monitoring.md). A share of too few jobs says nothing, so each needs a number of them first.
@@ -133,8 +133,8 @@ if any("@" not in address for address in ALERT_EMAILS):
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", "")
 OPENAI_BASE_URL = _url("OPENAI_BASE_URL")
 OPENAI_WEBHOOK_SECRET = env.str("OPENAI_WEBHOOK_SECRET", "")
-OPENAI_TEXT_MODEL = env.str("OPENAI_TEXT_MODEL", "") or "gpt-5-mini"
-OPENAI_IMAGE_MODEL = env.str("OPENAI_IMAGE_MODEL", "") or "gpt-image-1"
+OPENAI_TEXT_MODEL = env.str("OPENAI_TEXT_MODEL", "") or "gpt-6.1-terra"
+OPENAI_IMAGE_MODEL = env.str("OPENAI_IMAGE_MODEL", "") or "gpt-image-2.6-flare"
 OPENAI_VIDEO_MODEL = env.str("OPENAI_VIDEO_MODEL", "")  # empty: no videos; only compatible servers still have them
 COMFYUI_URLS = [url.strip() for url in env.list("COMFYUI_URLS", default=[]) if url.strip()]
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")

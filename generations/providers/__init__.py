@@ -11,6 +11,7 @@ from generations.providers.base import NotOffered, Provider
 # Paths, not classes: the renderer's and the stand-in's processes import this package without Django being set up.
 PROVIDERS = {
     "local": "generations.providers.local.Local",
+    "openai": "generations.providers.openai.OpenAI",
     "comfyui": "generations.providers.comfyui.ComfyUI",
     "rehearsal": "generations.providers.rehearsal.Rehearsal",
 }

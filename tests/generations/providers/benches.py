@@ -10,6 +10,7 @@ import io
 import json
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,9 +21,13 @@ from generations import outputs
 from generations.providers.base import Accepted, Answer, Job, Provider
 from generations.providers.comfyui import ComfyUI, Server
 from generations.providers.local import Local
+from generations.providers.local_renderer import OUTPUTS
+from generations.providers.openai import OpenAI
 from generations.providers.rehearsal import Rehearsal
+from generations.providers.stand_ins.openai import KEY
 from tests.generations.providers.conftest import Asked, Renderer, StandIn, ended, until
 from tests.generations.providers.meddler import Meddler, Spoil
+from tests.generations.providers.openai_server import OpenAIServer
 
 # So long the provider waits for an answer here, and what is late is later than that.
 TIMEOUT_SECONDS = 0.8
@@ -168,8 +173,62 @@ class LocalVideo(Bench):
         job = super().submitted(case, **inputs)
         if case == "no_output":
             assert ended(self.provider, job).status == "completed"
-            (self.renderer.folder / "jobs" / job.id / "output.mp4").unlink()
+            (self.renderer.folder / "jobs" / job.id / OUTPUTS[self.operation]).unlink()
         return job
+
+
+class LocalImage(LocalVideo):
+    """What is done in a moment can be cancelled only while it waits: the renderer stands still until it is asked to."""
+
+    name = "local-image"
+    operation = "ai/image"
+    content_types = frozenset({"image/png"})
+    bad_inputs = (
+        {"prompt": ""}, {"prompt": "x" * 2001}, {"prompt": None}, {"size": "1280x720"}, {"size": None},
+        {"quality": "best"}, {"quality": ["high"]},
+    )  # fmt: skip
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        return {"prompt": "A lighthouse at dawn", "size": "1024x1024", "quality": "draft"}
+
+    def submitted(self, case: str = "", **inputs: Any) -> Job:
+        if case != "slow":
+            return super().submitted(case, **inputs)
+        self.renderer.process.send_signal(signal.SIGSTOP)
+        job = super().submitted(case, **inputs)
+        threading.Thread(target=self._go_on_once_cancelled, args=(job,)).start()
+        return job
+
+    def _go_on_once_cancelled(self, job: Job) -> None:
+        try:
+            until(lambda: (self.renderer.folder / "jobs" / job.id / "cancel").exists())
+        finally:
+            self.renderer.process.send_signal(signal.SIGCONT)
+
+
+class LocalScript(LocalImage):
+    name = "local-script"
+    operation = "ai/script"
+    content_types = frozenset({"text/plain"})
+    bad_inputs = (
+        {"prompt": ""}, {"prompt": "x" * 4001}, {"prompt": None}, {"kind": "poem"}, {"tone": None}, {"seconds": 9},
+        {"seconds": 181}, {"seconds": "30"}, {"length_max": 99}, {"length_max": 4001}, {"length_max": True},
+    )  # fmt: skip
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        return {"prompt": "A lighthouse", "kind": "advert", "tone": "plain", "seconds": 30, "length_max": 4000}
+
+
+class LocalThreads(LocalScript):
+    name = "local-threads"
+    operation = "ai/threads"
+    bad_inputs = (
+        {"prompt": ""}, {"prompt": "x" * 4001}, {"audience": None}, {"audience": "x" * 201}, {"tone": "rude"},
+        {"posts": 2}, {"posts": 21}, {"posts": 6.0}, {"length_max": 99},
+    )  # fmt: skip
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        return {"prompt": "A lighthouse", "audience": "everyone", "tone": "warm", "posts": 5, "length_max": 4000}
 
 
 class RehearsalVideo(Bench):
@@ -282,8 +341,109 @@ class ComfyUIImage(ComfyUIVideo):
         return {"prompt": super().inputs(case)["prompt"], "size": "1024x1024", "quality": "draft"}
 
 
+class OpenAIBench(Bench):
+    """What the three of OpenAI have in common."""
+
+    secret = KEY
+    cannot: ClassVar[dict[str, str]] = {"look_up": "The API cannot be asked by an id of ours."}
+
+    def start(self, folder: Path) -> None:
+        self.server = OpenAIServer(folder / "state.json", "--seconds", "0.3")
+        self.meddler = Meddler(self.server.url)
+
+    def stop(self) -> None:
+        self.meddler.close()
+        self.server.kill()
+
+    def use(self, settings: Any) -> None:
+        settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL = KEY, f"{self.meddler.url}/v1"
+        settings.OPENAI_TEXT_MODEL, settings.OPENAI_IMAGE_MODEL = "gpt-6.1-terra", "gpt-image-2.6-flare"
+        settings.OPENAI_VIDEO_MODEL = "sora-2"
+        self.meddler.clear()
+        self.provider = Asked(OpenAI())
+        self.provider.submit_seconds_max = settings.PROVIDER_TIMEOUT_SECONDS
+
+    def unreachable(self, settings: Any) -> Asked:
+        settings.OPENAI_BASE_URL = f"{NOWHERE}/v1"
+        return Asked(OpenAI())
+
+    def accepted(self, job: Job) -> int:
+        return self.server.submits(job.id)["accepted"]
+
+    def problem(self, status: int) -> bytes:
+        error = {"message": "A made up refusal.", "type": "invalid_request_error", "param": None, "code": "made_up"}
+        return json.dumps({"error": error}).encode()
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        words = {"": "", "moderation": "[moderation_blocked]", "slow": "[slow 30s]"}
+        return {"prompt": f"A lighthouse {words.get(case, f'[{case}]')}"}
+
+
+class OpenAIScript(OpenAIBench):
+    name = "openai"
+    operation = "ai/script"
+    content_types = frozenset({"text/plain"})
+    cannot: ClassVar[dict[str, str]] = {**OpenAIBench.cannot, "progress": "A response does not say how far it is."}
+    places: ClassVar[dict[str, tuple[str, str]]] = {
+        "submit": ("POST", r"^/v1/responses$"),
+        "poll": ("GET", r"^/v1/responses/[\w-]+$"),
+        "output": ("GET", r"^/v1/responses/[\w-]+$"),
+        "cancel": ("POST", r"^/v1/responses/[\w-]+/cancel$"),
+    }
+    bad_inputs = (
+        {"prompt": ""}, {"prompt": None}, {"kind": "poem"}, {"tone": "loud"}, {"seconds": "30"}, {"length_max": 0},
+        {"length_max": 3}, {"length_max": None},
+    )  # fmt: skip
+    unknown_ids = ("resp_0123456789", "no-such-job")
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        more = {"kind": "advert", "tone": "plain", "seconds": 30, "length_max": 800}
+        return super().inputs(case) | more
+
+    def is_output(self, path: Path, content_type: str) -> bool:
+        return content_type == "text/plain" and "It was asked for" in path.read_text()
+
+
+class OpenAIImage(OpenAIBench):
+    name = "openai image"
+    operation = "ai/image"
+    content_types = frozenset({"image/png"})
+    cannot: ClassVar[dict[str, str]] = {
+        **OpenAIBench.cannot,
+        "poll": "The image is in the answer to the submission, and nobody can be asked for it again.",
+        "progress": "There is none to ask for.",
+        "cancel": "It is made while one waits.",
+        "unknown_word": "The answer has no status.",
+        "flip": "It is answered once.",
+    }
+    places: ClassVar[dict[str, tuple[str, str]]] = {"submit": ("POST", r"^/v1/images/generations$")}
+    bad_inputs = ({"prompt": ""}, {"prompt": None}, {"size": "1x1"}, {"quality": "best"})
+    refused_at_once = frozenset({"moderation", "invalid_request"})
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        return super().inputs(case) | {"size": "1024x1024", "quality": "standard"}
+
+
+class OpenAIVideo(OpenAIBench):
+    name = "openai video"
+    operation = "ai/video"
+    content_types = frozenset({"video/mp4"})
+    cannot: ClassVar[dict[str, str]] = {**OpenAIBench.cannot, "cancel": "The API stops no video."}
+    places: ClassVar[dict[str, tuple[str, str]]] = {
+        "submit": ("POST", r"^/v1/videos$"),
+        "poll": ("GET", r"^/v1/videos/[\w-]+$"),
+        "output": ("GET", r"^/v1/videos/[\w-]+/content$"),
+    }
+    bad_inputs = ({"prompt": ""}, {"prompt": None}, {"seconds": 5}, {"size": "640x360"})
+    unknown_ids = ("video_0123456789", "no-such-job")
+
+    def inputs(self, case: str) -> dict[str, Any]:
+        return super().inputs(case) | {"seconds": 4, "size": "1280x720", "quality": "standard"}
+
+
 BENCHES: dict[str, type[Bench]] = {
-    bench.name: bench for bench in (LocalVideo, RehearsalVideo, ComfyUIVideo, ComfyUIImage)
+    bench.name: bench
+    for bench in (LocalVideo, RehearsalVideo, OpenAIScript, OpenAIImage, OpenAIVideo, ComfyUIVideo, ComfyUIImage)
 }
 
 

@@ -38,6 +38,9 @@ from tests.generations.providers.benches import (
 from tests.generations.providers.conftest import ended, until
 from tests.generations.providers.meddler import CUT_OFF, GARBAGE, RESET, Spoil, refusal
 
+# OpenAI itself ended its videos; its SDK says so at each call.
+pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
+
 LATE = Spoil(late_seconds=LATE_SECONDS)
 DRIP = Spoil(drip_seconds=0.1)
 

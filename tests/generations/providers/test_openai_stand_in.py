@@ -178,7 +178,7 @@ def test_the_sdk_does_not_understand_what_is_spoilt(client: openai.OpenAI) -> No
     page = background(client, "[html]")
     assert isinstance(client.responses.retrieve(page.id), str)  # a page is passed on as it is
     cut = background(client, "[cut_json]")
-    with pytest.raises(ValueError, match="Unterminated|Expecting|delimiter"):
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting|delimiter"):
         client.responses.retrieve(cut.id)
     broken = background(client, "[reset]")
     with pytest.raises(openai.APIConnectionError):
