@@ -143,8 +143,13 @@ def page_of(alert: Alert) -> str:
 
 
 def told_facts(alert: Alert) -> list[tuple[str, str]]:
-    """What the alert knows, as people read it: label and words. Times first, then figures, then the rest."""
-    found = [(name, _words(name, value)) for name, value in alert.facts.items()]
+    """What the alert knows, as people read it: label and words. Times first, then figures, then the rest.
+
+    Without its key, which stands in the link to what it is about.
+    """
+    has_page = bool(page_of(alert))
+    facts = alert.facts.items()
+    found = [(name, _words(name, value)) for name, value in facts if not (has_page and value == alert.key)]
     named = sorted((_rank(name), name, words) for name, words in found if words)
     return [(_label(name), words) for _, name, words in named]
 

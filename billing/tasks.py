@@ -20,7 +20,7 @@ from django.db.models import F, Model, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from . import alerts, ledger, steps
+from . import alerts, credits, ledger, steps
 from .clock import Now, now
 from .models import Alert, Hold, Lot, Membership, Notice
 
@@ -115,7 +115,11 @@ def watch_job_holds() -> None:
             "hold_late",
             key=str(hold.id),
             sentence=f"The hold for {hold.label or hold.reference} is more than an hour past its end.",
-            facts={"hold": str(hold.id), "account": str(hold.account_id), "expires_at": hold.expires_at.isoformat()},
+            facts={
+                "account": str(hold.account_id),
+                "held_credits": credits.format(hold.left),
+                "was_to_end_at": hold.expires_at.isoformat(),
+            },
         )
     opened = Alert.objects.filter(name="hold_late", cleared_at=None).values_list("key", flat=True)
     still = {str(hold) for hold in late.filter(id__in=list(opened)).values_list("id", flat=True)}

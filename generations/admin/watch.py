@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
 from django.views.decorators.http import require_safe
 
 from billing import alerts, clock, credits
@@ -23,9 +24,10 @@ from generations.monitoring import DAY, Hour, Standing
 from .desk import ago
 
 LAST_ALERTS = 30
+STILL_OPEN = format_html('<span class="n">{}</span>', "still open")
 BY_WHOM = {
     "provider": "by themselves, on the provider’s word",
-    "emergency": "by the safety net, in an emergency",
+    "emergency": "by the safety net",
     "expiry": "because their time was over",
     "staff": "by staff",
     "other": "in another way",
@@ -38,9 +40,8 @@ def page(request: HttpRequest) -> HttpResponse:
     if not may_look_at(request, Alert):
         raise PermissionDenied
     now = clock.now()
-    sections = [_standings(now), _open(), _last()]
-    if may_look_at(request, Generation):
-        sections[1:1] = [_failures(now), _undecided(monitoring.unsettled()), *_broken(now)]
+    of_jobs = [_failures(now), _undecided(), *_broken(now)] if may_look_at(request, Generation) else []
+    sections = [_standings(now), _open(), *of_jobs, _last()]
     hours = monitoring.by_hour(now)
     context = {
         **admin.site.each_context(request),
@@ -149,7 +150,7 @@ def _last() -> Section:
                 link(one, words=one.sentence),
                 tag(one.name, "" if one.cleared_at else "bad"),
                 when(one.opened_at),
-                when(one.cleared_at) if one.cleared_at else "still open",
+                when(one.cleared_at) if one.cleared_at else STILL_OPEN,
                 when(one.mailed_at),
             ]
             for one in rows
@@ -170,7 +171,8 @@ def _failures(now: datetime) -> Section:
     )
 
 
-def _undecided(unsettled: monitoring.Unsettled) -> Section:
+def _undecided() -> Section:
+    unsettled = monitoring.unsettled()
     return Section(
         "Jobs not settled, by state",
         ("State", "Jobs", "At most"),
