@@ -7,6 +7,7 @@ what is under way stays where it is.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.module_loading import import_string
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
@@ -41,6 +42,7 @@ from billing.admin.parts import (
 )
 from generations import providers, routes
 from generations.models import Circuit, Generation, Route
+from generations.providers import graphs
 from generations.providers.base import NotOffered, Provider
 from tools_registry import registry
 
@@ -106,8 +108,10 @@ def _of_operation(operation: str) -> list[Route]:
 
 
 def _order(rows: list[Route]) -> str:
-    """The providers that are offered, the default one first."""
-    return ", then ".join(title_of(row.provider) for row in rows if row.is_offered) or "nobody: it cannot be started"
+    """The providers that are offered, the default one first; those that are not set up here say so."""
+    offered = [(title_of(row.provider), why_not(row.operation, row.provider)) for row in rows if row.is_offered]
+    order = ", then ".join(f"{title} (not set up here)" if why else title for title, why in offered)
+    return order if any(not why for _, why in offered) else f"nobody: it cannot be started. {order}".strip()
 
 
 class NothingToChange(errors.BillingError):
@@ -213,12 +217,30 @@ class StopOffering(Offer):
     is_on = False
 
 
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _unstorable(value: Any) -> list[str]:
+    """Characters that JSON can write and the database cannot keep, in keys or in values."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        return next((found for part in value if (found := _unstorable(part))), [])
+    is_bad = isinstance(value, str) and UNSTORABLE.search(value) is not None
+    return ["The graph has a character that cannot be stored."] if is_bad else []
+
+
 class GraphForm(ActForm):
     graph = forms.CharField(
         label="Graph",
-        max_length=200_000,
+        max_length=graphs.BYTES_MAX,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 24, "class": "code-field", "spellcheck": "false"}),
-        help_text="JSON, as the provider’s own editor exports it for its API.",
+        help_text=format_html(
+            "JSON, as the provider’s own editor exports it for its API. What may stand in it, each as a whole value:{}",
+            format_html_join(
+                "", "<br>{{{{{}}}}} {}", ((name, sentence) for name, sentence in graphs.PLACEHOLDERS.items())
+            ),
+        ),
     )
 
     def clean_graph(self) -> dict[str, Any]:
@@ -226,9 +248,14 @@ class GraphForm(ActForm):
             graph = json.loads(self.cleaned_data["graph"])
         except (ValueError, RecursionError) as error:
             raise forms.ValidationError(f"This is not readable as JSON: {error}") from error
-        if not isinstance(graph, dict):
-            raise forms.ValidationError("Write the graph as a JSON object.")
-        return graph
+        try:
+            wrong = graphs.check_graph(self.row.operation, graph) or _unstorable(graph)
+        except RecursionError:
+            wrong = ["The graph is nested too deeply."]
+        if wrong:
+            raise forms.ValidationError(wrong)
+        found: dict[str, Any] = graph
+        return found
 
 
 class EditGraph(OnRoute):
@@ -243,7 +270,9 @@ class EditGraph(OnRoute):
         return is_graphed(row)
 
     def initial(self, row: Any) -> dict[str, Any]:
-        return {"graph": json.dumps(row.graph, indent=2, ensure_ascii=False)} if row.graph is not None else {}
+        """What is in place; the shipped one to begin with."""
+        graph = row.graph if row.graph is not None else _shipped(row.operation)
+        return {"graph": json.dumps(graph, indent=2, ensure_ascii=False)} if graph is not None else {}
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         return super().instruction(row, cleaned) | {"graph": cleaned["graph"]}
@@ -270,6 +299,13 @@ class UseShippedGraph(EditGraph):
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         return {"route": str(row.pk), "graph": None}
+
+
+def _shipped(operation: str) -> dict[str, Any] | None:
+    try:
+        return graphs.shipped(operation)
+    except OSError:
+        return None
 
 
 def nodes(graph: Any) -> str:
@@ -373,7 +409,9 @@ class RouteAdmin(WithActs, ReadOnly):
     def graph_shown(self, row: Any) -> Any:
         if not is_graphed(row):
             return NOTHING
-        return document(row.graph) if row.graph is not None else "The one that Holdfast ships."
+        if row.graph is not None:
+            return document(row.graph)
+        return lines(("The one that Holdfast ships:", document(_shipped(row.operation))))
 
     def figures(self, row: Any) -> list[Figure]:
         traffic, at = Traffic(), (row.operation, row.provider)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 
 from billing import clock as ledger_clock
 from billing.models import Audit
-from generations import lifecycle, providers, routes
+from generations import lifecycle, routes
 from generations.admin.providers import title_of
 from generations.models import Circuit, Route
+from generations.providers import graphs
 from generations.providers.base import NotOffered
 from generations.providers.rehearsal import Rehearsal
 from tests.billing.admin.colleague import Colleague, a_form, said
@@ -38,16 +41,21 @@ def trail(colleague: Colleague) -> list[tuple[str, str, str, str]]:
     return [(row.act, row.facts["provider"], row.facts["before"], row.facts["after"]) for row in rows]
 
 
-class Graphs(Rehearsal):
-    """The rehearsal provider, as one that runs graphs."""
-
-    has_graphs = True
+@pytest.fixture(autouse=True)
+def two_for_a_video(catalogue: None) -> None:
+    """This machine and the rehearsal, in that order; whatever else ships is not there."""
+    Route.objects.filter(operation="ai/video").exclude(provider__in=["local", "rehearsal"]).delete()
 
 
 @pytest.fixture
-def graphs(trip: Trip, monkeypatch: pytest.MonkeyPatch) -> Route:
-    monkeypatch.setitem(providers.PROVIDERS, "rehearsal", f"{__name__}.Graphs")
-    return route("rehearsal")
+def comfy(two_for_a_video: None) -> Route:
+    """Videos on ComfyUI, a provider that runs graphs; whether it is set up here or not."""
+    return Route.objects.create(operation="ai/video", provider="comfyui", position=90)
+
+
+def a_graph(**changes: Any) -> str:
+    """The shipped graph with some of its nodes changed, as staff would write it."""
+    return json.dumps(graphs.shipped("ai/video") | changes)
 
 
 def test_the_page_says_who_runs_what(trip: Trip, staff: Colleague) -> None:
@@ -144,23 +152,46 @@ def test_its_circuit(trip: Trip, staff: Colleague) -> None:
         assert "503 &lt;b&gt;down" in page.content.decode()
 
 
-def test_a_graph_is_put_in_place_and_the_shipped_one_again(graphs: Route, staff: Colleague) -> None:
-    graph = '{"1": {"class_type": "KSampler", "inputs": {}}}'
-    assert "the shipped one yours, 1 node" in said(staff.checks(graphs, "edit_graph", graph=graph))
-    assert staff.does(graphs, "edit_graph", graph=graph).status_code == 302
-    assert routes.graph("ai/video", "rehearsal") == {"1": {"class_type": "KSampler", "inputs": {}}}
-    assert "KSampler" in staff.opens(graphs, "edit_graph").content.decode()
-    assert Audit.objects.get(act="edit_graph").facts["graph"]["1"]["class_type"] == "KSampler"
-    assert staff.does(graphs, "edit_graph", graph=graph).status_code == 409
-    assert staff.does(graphs, "shipped_graph").status_code == 302
-    assert Route.objects.get(pk=graphs.pk, graph__isnull=True)
-    assert staff.does(graphs, "shipped_graph").status_code == 409
+def test_a_graph_is_put_in_place_and_the_shipped_one_again(comfy: Route, staff: Colleague) -> None:
+    page = unescape(staff.opens(comfy, "edit_graph").content.decode())
+    assert json.dumps(graphs.shipped("ai/video"), indent=2, ensure_ascii=False) in page, (
+        "it begins with the shipped one"
+    )
+    graph = a_graph(**{"900": {"class_type": "Note", "inputs": {"text": "ours"}}})
+    count = len(json.loads(graph))
+    assert f"the shipped one yours, {count} nodes" in said(staff.checks(comfy, "edit_graph", graph=graph))
+    assert staff.does(comfy, "edit_graph", graph=graph).status_code == 302
+    assert routes.graph("ai/video", "comfyui") == json.loads(graph)
+    assert "ours" in staff.opens(comfy, "edit_graph").content.decode()
+    assert Audit.objects.get(act="edit_graph").facts["graph"]["900"]["inputs"] == {"text": "ours"}
+    assert staff.does(comfy, "edit_graph", graph=graph).status_code == 409
+    assert staff.does(comfy, "shipped_graph").status_code == 302
+    assert Route.objects.get(pk=comfy.pk, graph__isnull=True)
+    assert staff.does(comfy, "shipped_graph").status_code == 409
+    words = said(staff.checks(comfy, "stop_offering"))
+    assert "then Rehearsal (not set up here), then ComfyUI (not set up here) This machine," in words
 
 
-@pytest.mark.parametrize("graph", ["", "{", "[]", "1", '{"1": ' * 5000])
-def test_what_is_no_graph_is_refused(graphs: Route, staff: Colleague, graph: str) -> None:
-    assert staff.does(graphs, "edit_graph", graph=graph).status_code == 200
-    assert Route.objects.get(pk=graphs.pk, graph__isnull=True)
+@pytest.mark.parametrize(
+    ("graph", "named"),
+    [
+        ("", "required"),
+        ("{", "not readable as JSON"),
+        ("[]", "object of nodes"),
+        ('{"nodes": []}', "Export (API)"),
+        ('{"1": ' * 5000, "not readable as JSON"),
+        ('{"1": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x"}}}', "{{prompt}}"),
+        (lambda: a_graph(x={"class_type": "<script>", "inputs": {"text": "{{secret}}"}}), "does not exist"),
+        (lambda: a_graph(x={"class_type": "Note", "inputs": {"text": "\x00"}}), "cannot be stored"),
+        (lambda: a_graph(x={"class_type": "Note", "inputs": {"text": "\ud800"}}), "cannot be stored"),
+        (lambda: a_graph(x={"class_type": "Note", "inputs": json.loads('{"a":' * 900 + "1" + "}" * 900)}), "Graph"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_its_reason(comfy: Route, staff: Colleague, graph: Any, named: str) -> None:
+    answer = staff.does(comfy, "edit_graph", graph=graph() if callable(graph) else graph)
+    assert answer.status_code == 200
+    assert named in said(answer)
+    assert Route.objects.get(pk=comfy.pk, graph__isnull=True)
 
 
 def test_only_providers_of_graphs_have_one(trip: Trip, staff: Colleague) -> None:
