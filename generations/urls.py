@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
 from . import api as of_api
-from . import delivery
+from . import callbacks, delivery
 from . import pages as page
 from .admin import watch
 
@@ -33,4 +33,8 @@ api: list[URLPattern | URLResolver] = [
 
 staff: list[URLPattern | URLResolver] = [path("admin/watch/", admin.site.admin_view(watch.page), name="watch")]
 
-urlpatterns = [*pages, *api, *staff]
+webhooks: list[URLPattern | URLResolver] = [
+    path("webhooks/providers/<str:provider>", callbacks.Callback.as_view(), name="provider_callback"),
+]
+
+urlpatterns = [*pages, *api, *staff, *webhooks]
