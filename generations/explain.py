@@ -90,13 +90,11 @@ def code_of(job: Generation) -> str:
 
 
 def in_short(job: Generation) -> str:
-    """The job in a line: what was asked for; or, where it went another way, why, and what became of the credits."""
+    """The job in a line: what was asked for; or, where it went another way, why."""
     if job.is_ended and job.state != State.SUCCEEDED:
-        said = spoken(job)
-        return f"{said.words} {said.credits}"
+        return spoken(job).words
     if job.state == State.AWAITING_SETTLEMENT:
-        said = spoken(job)
-        return f"{said.title}. {said.credits}"
+        return f"{spoken(job).title}."
     operation = registry.OPERATIONS.get(job.operation)
     texts = {of.title for of in operation.fields if isinstance(of, registry.Text)} if operation else set()
     return " · ".join(row["words"] for row in asked(job) if row["title"] not in texts)

@@ -278,7 +278,9 @@ def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any
     try:
         quote = lifecycle.quote(operation.slug, given | texts)
     except errors.BillingError as refusal:
-        wrong = [sentence for sentences in refusal.facts.get("fields", {}).values() for sentence in sentences]
+        titles = {f"inputs.{of.name}": f"{of.title}: " for of in operation.fields}
+        fields = refusal.facts.get("fields", {}).items()
+        wrong = [titles.get(name, "") + sentence for name, sentences in fields for sentence in sentences]
         return {"problem": " ".join(wrong) or refusal.message}
     values, _, _ = statement.values_now(account)
     left = values.available - quote.estimate.max
@@ -346,7 +348,7 @@ def _smaller(of: lifecycle.Quote, most: int) -> dict[str, Any] | None:
     (_, _, price), inputs = best
     asked = {row["title"]: row["words"] for row in explain.asked(_as_job(of, of.inputs))}
     changed = [row["words"] for row in explain.asked(_as_job(of, inputs)) if asked[row["title"]] != row["words"]]
-    return {"inputs": inputs, "words": f"Make {', '.join(changed)} instead, for {credits.display(price)}"}
+    return {"inputs": inputs, "words": f"Make it {', '.join(changed)} instead, for {credits.display(price)}"}
 
 
 def _as_job(of: lifecycle.Quote, inputs: dict[str, Any]) -> Generation:
@@ -451,6 +453,7 @@ def _in_list(job: Generation) -> dict[str, Any]:
         "title": job.title,
         "note": explain.in_short(job),
         "code": explain.code_of(job),
+        "back": said.credits if job.state == State.AWAITING_SETTLEMENT or job.outcome in NOT_MADE else "",
         "at": job.created_at,
         "word": said.word,
         "kind": said.kind,
@@ -460,6 +463,7 @@ def _in_list(job: Generation) -> dict[str, Any]:
     }
 
 
+NOT_MADE = (Outcome.REFUNDED, Outcome.EXPIRED)
 ICONS: dict[str, str] = {
     State.FAILED: "alert",
     State.EXPIRED: "alert",

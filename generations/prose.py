@@ -1,28 +1,31 @@
 """Text that a provider wrote, in parts that a page can show: headings, paragraphs, lists. Never as HTML.
 
-Only what makes a text readable is understood of Markdown: `#` headings, `-` and `1.` lists, `**bold**`, a line across.
+Only what makes a text readable is understood of Markdown: `#` headings, `-` and `1.` lists, `**bold**` and `*slanted*`
+words, a line across.
 Links, pictures and HTML stay the letters that they are; escaping is the template's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 ACROSS = re.compile(r"([-*_])(?:\s*\1){2,}")
 BULLET = re.compile(r"[-*+•]\s+(\S.*)")
 NUMBERED = re.compile(r"([0-9]{1,4})[.)]\s+(\S.*)")
-BOLD = re.compile(r"\*\*(?=\S)([^*]+?)(?<=\S)\*\*")
+# **bold** or *slanted*: the stars touch the words within, and no word without.
+MARKED = re.compile(r"(?<![*\w])(\*{1,2})(?![\s*])([^*]+)(?<!\s)\1(?![*\w])")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Letters that stand together, bold or not."""
+    """Letters that stand together."""
 
     text: str
     is_bold: bool = False
+    is_slanted: bool = False
 
 
 @dataclass(slots=True)
@@ -69,18 +72,14 @@ def _read(line: str) -> Block:
 
 
 def runs(line: str) -> list[Run]:
-    """The line's letters, those between ** and ** bold."""
-    return list(_without_empty(_split(line)))
+    """The line's letters in runs that look alike."""
+    return [run for run in _split(line) if run.text]
 
 
 def _split(line: str) -> Iterator[Run]:
     end = 0
-    for bold in BOLD.finditer(line):
-        yield Run(line[end : bold.start()])
-        yield Run(bold[1], is_bold=True)
-        end = bold.end()
+    for marked in MARKED.finditer(line):
+        yield Run(line[end : marked.start()])
+        yield Run(marked[2], is_bold=marked[1] == "**", is_slanted=marked[1] == "*")
+        end = marked.end()
     yield Run(line[end:])
-
-
-def _without_empty(found: Iterable[Run]) -> Iterator[Run]:
-    return (run for run in found if run.text)

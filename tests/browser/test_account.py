@@ -90,7 +90,7 @@ def test_a_limit_of_ones_own_refuses_and_says_which(visit: Visit, complaints: li
     expect(page.get_by_label("Credits for one run")).to_have_value("1.5")
 
     page.goto("/generate")
-    page.get_by_label("What should be seen").fill("A careful boat")
+    page.get_by_label("What should it show?").fill("A careful boat")
     page.get_by_role("button", name="Make it for at most 2.00").click()
     modal = page.get_by_role("dialog")
     expect(modal).to_contain_text("This goes over your own limit of 1.50 credits for one run.")

@@ -13,6 +13,9 @@ FOR_ALL = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password/res
 FOR_PEOPLE = [
     "/",
     "/generate",
+    "/generate/image",
+    "/generate/script",
+    "/generate/threads",
     "/generations",
     "/generations?which=failed",
     "/account/credits",
@@ -67,7 +70,7 @@ def test_a_job_and_a_line_fit_a_phone(visit: Visit) -> None:
     page.wait_for_url("**/statement/*")
     look_over(page)
     page.goto("/generate")
-    page.get_by_label("What should be seen").fill(
+    page.get_by_label("What should it show?").fill(
         "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk" * 3 + " [failed e]"
     )
     page.get_by_label("Rehearsal").check()

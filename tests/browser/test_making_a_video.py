@@ -23,7 +23,7 @@ def available(page: Page) -> Decimal:
 
 def ask_for(page: Page, words: str, provider: str = "This machine", seconds: int = 4) -> None:
     """The form is filled in; nothing is sent."""
-    page.get_by_label("What should be seen").fill(words)
+    page.get_by_label("What should it show?").fill(words)
     page.get_by_label("Length").fill(str(seconds))
     page.get_by_label(provider).check()
 
@@ -123,7 +123,7 @@ def test_what_moderation_blocks_is_explained_and_its_credits_are_back(visit: Vis
     expect(page.locator("#purse .held")).to_have_count(0)
     assert available(page) == before
     page.get_by_role("link", name="Change it and try again").click()
-    expect(page.get_by_label("What should be seen")).to_have_value("An advert [moderation_blocked]")
+    expect(page.get_by_label("What should it show?")).to_have_value("An advert [moderation_blocked]")
     expect(page.get_by_label("Rehearsal")).to_be_checked()
 
 
@@ -155,7 +155,7 @@ def test_with_too_few_credits_nothing_starts_and_something_smaller_is_offered(
 
     modal.get_by_role("button", name="Go back and change it").click()
     expect(modal).to_be_hidden()
-    expect(page.get_by_label("What should be seen")).to_have_value("A lighthouse at dusk")
+    expect(page.get_by_label("What should it show?")).to_have_value("A lighthouse at dusk")
     page.goto("/generations")
     expect(page.get_by_text("Nothing made yet")).to_be_visible()
     page.goto("/account/credits/statement")
@@ -165,7 +165,7 @@ def test_with_too_few_credits_nothing_starts_and_something_smaller_is_offered(
     page.goto("/generate")
     ask_for(page, "A lighthouse at dusk")
     page.get_by_role("button", name="Make it for at most 2.00").click()
-    page.get_by_role("button", name="Make 2 s instead, for 1.00").click()
+    page.get_by_role("button", name="Make it 2 s instead, for 1.00").click()
     page.wait_for_url("**/generations/*")
     page.locator("video").wait_for(timeout=90_000)
     expect(page.locator("#purse")).to_have_attribute("data-available", "0.00")
@@ -186,7 +186,7 @@ def test_the_list_follows_what_is_running(visit: Visit, instance: Instance) -> N
 
 def test_without_scripts_a_video_is_made_as_well(visit: Visit) -> None:
     page = visit("/generate", CAREFUL, java_script_enabled=False)
-    page.get_by_label("What should be seen").fill("A quiet boat")
+    page.get_by_label("What should it show?").fill("A quiet boat")
     page.get_by_label("Draft").check()
     page.get_by_label("Rehearsal").check()
     page.get_by_role("button", name=re.compile("Make it for at most")).click()
@@ -202,9 +202,9 @@ def test_without_scripts_a_video_is_made_as_well(visit: Visit) -> None:
 
 def test_a_field_that_is_wrong_says_so_beside_it(visit: Visit, complaints: list[str]) -> None:
     page = visit("/generate", CAREFUL)
-    page.get_by_label("What should be seen").evaluate("text => { text.required = false; text.value = '   ' }")
+    page.get_by_label("What should it show?").evaluate("text => { text.required = false; text.value = '   ' }")
     page.get_by_role("button", name=re.compile("Make it for at most")).click()
-    field = page.get_by_label("What should be seen")
+    field = page.get_by_label("What should it show?")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".field .error")).to_have_text("Write something here.")
     assert "422" in complaints.pop()

@@ -257,7 +257,7 @@ def test_too_few_credits_say_what_is_missing_and_offer_what_can_be_paid(trip: Tr
     said = text_of(response)
     assert "Not enough credits Nothing was started and nothing was charged." in said
     assert "This video, at most 20.00 You have available 10.00 Missing 10.00" in said
-    assert "Make 10 s instead, for 10.00" in said
+    assert "Make it 10 s instead, for 10.00" in said
     assert "Buy" not in said
     refused = Audit.objects.get(is_refusal=True)
     assert (refused.act, refused.code, refused.actor) == ("generate", "insufficient_credits", f"user:{trip.person.pk}")
@@ -276,7 +276,7 @@ def test_estimates_follow_the_form_and_move_nothing(trip: Trip, owner: Client) -
         said = text_of(owner.post("/generate/estimate", form(prompt="", seconds=8)))
     assert "1.00 credits 8 s × 0.13 a second, draft, 640 × 360" in said.replace("0.125", "0.13")
     assert "You have available 10.00 Left while it runs 9.00" in said
-    assert "From 1 to 20." in text_of(owner.post("/generate/estimate", form(seconds=99)))
+    assert "Length: From 1 to 20." in text_of(owner.post("/generate/estimate", form(seconds=99)))
 
 
 # While it runs

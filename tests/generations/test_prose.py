@@ -8,16 +8,17 @@ import pytest
 
 from generations import prose
 
+MARKS = {(True, False): "«{}»", (False, True): "‹{}›", (False, False): "{}"}
 Shown = tuple[str, int, list[str]]
 
 
 def shown(text: str) -> list[Shown]:
-    """Each block's kind, its level or first number, and its lines, bold between «»."""
+    """Each block's kind, its level or first number, and its lines, bold between «», slanted between ‹›."""
     return [
         (
             block.kind,
             block.level if block.kind == "heading" else block.start,
-            ["".join(f"«{run.text}»" if run.is_bold else run.text for run in line) for line in block.lines],
+            ["".join(MARKS[run.is_bold, run.is_slanted].format(run.text) for run in line) for line in block.lines],
         )
         for block in prose.blocks(text)
     ]
@@ -42,6 +43,10 @@ def shown(text: str) -> list[Shown]:
         ("-5 °C outside", [("paragraph", 1, ["-5 °C outside"])]),
         ("**HOST:** Hello, **you**.", [("paragraph", 1, ["«HOST:» Hello, «you»."])]),
         ("2 ** 3 ** 4, ****, **open", [("paragraph", 1, ["2 ** 3 ** 4, ****, **open"])]),
+        ("*A note.*", [("paragraph", 1, ["‹A note.›"])]),
+        ("5*3 and 4*2, a * b * c, *open", [("paragraph", 1, ["5*3 and 4*2, a * b * c, *open"])]),
+        ("***", [("across", 1, [])]),
+        ("***both***", [("paragraph", 1, ["***both***"])]),
         ("- **Hook** first", [("bullets", 1, ["«Hook» first"])]),
         ("<b>x</b> [a](javascript:1)", [("paragraph", 1, ["<b>x</b> [a](javascript:1)"])]),
         ("![x](https://evil.test/p.png)", [("paragraph", 1, ["![x](https://evil.test/p.png)"])]),
@@ -52,7 +57,7 @@ def test_a_text_and_its_parts(text: str, blocks: list[Shown]) -> None:
     assert shown(text) == blocks
 
 
-@pytest.mark.parametrize("piece", ["#", "# a ", "- ", "1. ", "* ", "**", "**a", "- - ", "_ _ ", "\n# ", "a#", " #\t"])
+@pytest.mark.parametrize("piece", ["#", "# a ", "- ", "1. ", "* ", "**", "**a", "*a", " *a", "- - ", "_ _ ", "\n# ", "a#", " #\t"])
 def test_no_text_keeps_the_page_waiting(piece: str) -> None:
     began = time.process_time()
     prose.blocks(piece * (100_000 // len(piece)))
