@@ -281,21 +281,25 @@ def settlement_failing(now: datetime, told: Told) -> Standing:
     """Of the jobs that were due for settlement in the last hour, more than 5 % broke."""
     broken, due = settlements_since(now - HOUR)
     percent, least = settings.ALERT_SETTLEMENT_PERCENT, settings.ALERT_SETTLEMENT_JOBS_MIN
-    crossing = Crossing(
-        f"Settling broke for {broken} of the {due} jobs that were due in the last hour.",
-        facts={
-            "broken_jobs": broken,
-            "due_jobs": due,
-            "broken_percent": f"{100 * broken / (due or 1):.1f}",
+    is_crossed = due >= least and 100 * broken > percent * due
+    new = []
+    if is_crossed and not told:
+        errors = SettlementFailure.objects.filter(occurred_at__gte=now - HOUR).values_list("error")
+        commonest = errors.annotate(tries=Count("id")).order_by("-tries", "error")[:3]
+        facts = {
+            "broken_percent": f"{100 * broken / due:.1f}",
             "threshold_percent": percent,
-        },
-    )
-    return _one(
+            "commonest_errors": [f"{error[:150]} ({tries} ×)" for error, tries in commonest],
+        }
+        new.append(
+            Crossing(f"Settling broke for {broken} of the {due} jobs that were due in the last hour.", "", facts)
+        )
+    return Standing(
         _of_jobs(broken, due),
         f"over {percent} % of at least {least} jobs in an hour",
-        due >= least and 100 * broken > percent * due,
-        crossing,
-        told,
+        is_crossed,
+        tuple(new),
+        frozenset() if is_crossed else frozenset(told),
     )
 
 
@@ -303,29 +307,26 @@ def moderation_blocks_often(now: datetime, told: Told) -> Standing:
     """Of the jobs that ended in the last 24 hours, more than 20 % were blocked by moderation."""
     ended = ended_since(now - DAY)
     percent, least = settings.ALERT_MODERATION_PERCENT, settings.ALERT_MODERATION_JOBS_MIN
-    crossing = Crossing(
-        f"Moderation blocked {ended.blocked} of the {ended.jobs} jobs that ended in the last 24 hours.",
-        facts={
-            "blocked_jobs": ended.blocked,
-            "ended_jobs": ended.jobs,
-            "blocked_percent": f"{100 * ended.blocked / (ended.jobs or 1):.1f}",
+    is_crossed = ended.jobs >= least and 100 * ended.blocked > percent * ended.jobs
+    new = []
+    if is_crossed and not told:
+        blocked = Generation.objects.filter(ended_at__gte=now - DAY, verdict_code__in=MODERATION_CODES)
+        by = blocked.values_list("provider", "operation").annotate(jobs=Count("id")).order_by("-jobs")[:3]
+        facts = {
+            "blocked_percent": f"{100 * ended.blocked / ended.jobs:.1f}",
             "threshold_percent": percent,
-        },
-    )
-    return _one(
+            "accounts": blocked.aggregate(accounts=Count("account", distinct=True))["accounts"],
+            "most_of_them": [f"{operation} at {provider} ({jobs} ×)" for provider, operation, jobs in by],
+        }
+        says = f"Moderation blocked {ended.blocked} of the {ended.jobs} jobs that ended in the last 24 hours."
+        new.append(Crossing(says, "", facts))
+    return Standing(
         _of_jobs(ended.blocked, ended.jobs),
         f"over {percent} % of at least {least} jobs in 24 hours",
-        ended.jobs >= least and 100 * ended.blocked > percent * ended.jobs,
-        crossing,
-        told,
+        is_crossed,
+        tuple(new),
+        frozenset() if is_crossed else frozenset(told),
     )
-
-
-def _one(value: str, threshold: str, is_crossed: bool, crossing: Crossing, told: Told) -> Standing:
-    """An alert that is open or not, without keys."""
-    if is_crossed:
-        return Standing(value, threshold, True, () if "" in told else (crossing,))
-    return Standing(value, threshold, False, (), frozenset(told))
 
 
 def _ids(told: Told) -> dict[UUID, str]:
@@ -482,7 +483,7 @@ KINDS = (
     Kind(
         "settlement_failing",
         "Settlements break",
-        "Look for “settlement” in the worker's log: the same error is on each job's page. Nothing is lost meanwhile: "
+        "Look for “settlement” in the worker’s log: the same error is on each job’s page. Nothing is lost meanwhile: "
         "a job that broke is tried again, and one that its provider failed is given back by the safety net. After the "
         "cause is put right, `manage.py resettle` settles what is left.",
         is_closed_by_staff=False,
@@ -490,19 +491,19 @@ KINDS = (
     about_a_job(
         "emergency_release",
         "An emergency release",
-        "The customer has the credits back. Find out why settling broke (the job's page has the errors), then close "
+        "The customer has the credits back. Find out why settling broke (the job’s page has the errors), then close "
         "this alert. It closes by itself a day after the release.",
     ),
     about_a_job(
         "emergency_release_broke",
         "An emergency release broke",
-        "The customer's credits are still held although the provider failed the job. Run `manage.py reconcile` and see "
-        "the error in the worker's log; end the job by hand on its page, then close this alert.",
+        "The customer’s credits are still held although the provider failed the job. Run `manage.py reconcile` and see "
+        "the error in the worker’s log; end the job by hand on its page, then close this alert.",
     ),
     about_a_job(
         "hold_open_long",
         "A job holds credits for too long",
-        "See on the job's page what its provider last said. If the provider lost it, end it there and give the credits "
+        "See on the job’s page what its provider last said. If the provider lost it, end it there and give the credits "
         "back; if it is at work, nothing need be done: the hold ends by itself in the end.",
         is_closed_by_staff=False,
     ),
@@ -516,7 +517,7 @@ KINDS = (
     Kind(
         "provider_unreachable",
         "A provider cannot be reached",
-        "Its jobs wait and lose nothing: the credits of those whose hold ends come back. See the provider's own status "
+        "Its jobs wait and lose nothing: the credits of those whose hold ends come back. See the provider’s own status "
         "page, its key and its address; while it is away it can be taken off under Providers.",
         is_closed_by_staff=False,
     ),
@@ -529,14 +530,16 @@ KINDS = (
     about_a_job(
         "provider_changed_its_word",
         "A provider changed its word",
-        "The first word stands and nothing was moved. See both words on the job's page, ask the provider whether it "
+        "The first word stands and nothing was moved. See both words on the job’s page, ask the provider whether it "
         "bills us for it, and close the alert.",
     ),
     about_a_job(
         "job_needs_review",
         "A job needs a decision",
-        "Open the job: it says what is unclear. Say what the provider's answer means, or settle it by hand.",
+        "Open the review: it says what is unclear. Say what the provider’s answer means, or settle it by hand.",
         is_closed_by_staff=False,
+        page_of_key="admin:generations_generation_review",
+        about="The review",
     ),
 )
 
