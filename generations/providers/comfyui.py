@@ -159,18 +159,17 @@ class ComfyUI(Provider):
             "client_id": "holdfast",
             "extra_data": {"holdfast_job": job.id},
         }
-        under_way: Counter[str] = calls.keep("comfyui-under-way", Counter)
         found = await self._least_busy_first(job)
         if isinstance(found, Accepted):
             return found
         for server in found:
-            under_way[server.key] += 1
+            _count("sent")[server.key] += 1
             try:
                 answered = await self._ask(server, "POST", "/prompt", body)
             except NotConnected:
                 continue
             finally:
-                under_way[server.key] -= 1
+                _count("arrived")[server.key] += 1
             return self._accepted(server, answered)
         raise TryLater("network", "not_connected", "No ComfyUI server could be reached; nothing was sent.")
 
@@ -195,7 +194,12 @@ class ComfyUI(Provider):
         for load in loads:
             if isinstance(load, Accepted):
                 return load
-        ready = sorted((load, number) for number, load in enumerate(loads) if isinstance(load, int))
+        # With what was sent to each while it was asked: jobs that come at once are spread.
+        ready = sorted(
+            (load + _count("sent")[servers[number].key], number)
+            for number, load in enumerate(loads)
+            if isinstance(load, int)
+        )
         if not ready:
             said = {server.key: str(load) for server, load in zip(servers, loads, strict=True)}
             words = set(said.values())
@@ -204,10 +208,11 @@ class ComfyUI(Provider):
         return [servers[number] for _, number in ready]
 
     async def _load(self, server: Server, job: Job) -> int | str | Accepted:
-        """How many jobs the server has, those on their way to it included; where it has this one; or why not to use it.
+        """How many jobs the server has, less those it was sent before; where it has this one; or why not to use it.
 
         That it is looked for first makes a second submission harmless, but for one that comes at the same moment.
         """
+        arrived = _count("arrived")[server.key]
         try:
             async with asyncio.timeout(min(LOAD_SECONDS_MAX, self.timeout_seconds)):
                 if not await self._is_new_enough(server):
@@ -227,8 +232,7 @@ class ComfyUI(Provider):
         remaining = info.get("queue_remaining") if isinstance(info, dict) else None
         if answered.status != "200" or type(remaining) is not int:
             return answered.status if answered.status != "200" else "garbage"
-        under_way: Counter[str] = calls.keep("comfyui-under-way", Counter)
-        return max(remaining, 0) + under_way[server.key]
+        return max(remaining, 0) - arrived
 
     async def _is_new_enough(self, server: Server) -> bool:
         """Whether the server is at least VERSION_MIN; one that does not say is taken to be."""
@@ -421,6 +425,11 @@ class ComfyUI(Provider):
             raise Unknown("timeout", "no_answer", "The ComfyUI server did not answer in time.") from error
         except httpx.HTTPError as error:
             raise Unknown("network", type(error).__name__, "The connection broke.") from error
+
+
+def _count(of: str) -> Counter[str]:
+    """By a server's key, in this process: the jobs "sent" there, and those that had "arrived" when an answer came."""
+    return calls.keep(f"comfyui-{of}", Counter)
 
 
 def _client() -> httpx.AsyncClient:

@@ -26,6 +26,7 @@ import io
 import json
 import mimetypes
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -194,7 +195,7 @@ def validate(graph: Any, targets: list[str] | None = None) -> tuple[list[str], d
     good: list[str] = []
     errors: dict[str, Any] = {}
     for output in outputs:
-        reached = _walk(graph, output, seen, ())
+        reached = dict.fromkeys(_walk(graph, output, seen, ()))
         bad = [node_id for node_id in reached if seen[node_id]]
         if not bad:
             good.append(output)
@@ -307,30 +308,21 @@ def settings_of(graph: dict[str, Any], node_id: str) -> dict[str, Any]:
     return found
 
 
-def film(into: Path, size: str, frames: int, fps: float, seed: int) -> None:
-    """A real MP4 or WebM: slowly turning colours."""
-    colours = [f"0x{hashlib.sha256(f'{seed}-{n}'.encode()).hexdigest()[:6]}" for n in range(3)]
-    picture = ":".join(f"c{n}={colour}" for n, colour in enumerate(colours))
-    codec = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "32", "-movflags", "+faststart", "-f", "mp4"]
-    if into.suffix == ".webm":
-        codec = [
-            "-c:v",
-            "libvpx-vp9",
-            "-deadline",
-            "realtime",
-            "-cpu-used",
-            "8",
-            "-crf",
-            "45",
-            "-b:v",
-            "0",
-            "-f",
-            "webm",
-        ]
+SHADES = 4  # so many films of each size and length differ; the rest are the same again, and need not be made
+CODECS = {
+    ".mp4": "-c:v libx264 -preset ultrafast -crf 32 -movflags +faststart -f mp4",
+    ".webm": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 45 -b:v 0 -f webm",
+}
+
+
+def film(into: Path, size: tuple[int, int], frames: int, fps: float, shade: int) -> None:
+    """A real MP4 or WebM: slowly turning colours, drawn small and enlarged."""
+    colours = [hashlib.sha256(f"{shade}-{n}".encode()).hexdigest()[:6] for n in range(3)]
+    slope = f"gradients=s=160x90:r={fps:g}:n=3:c0=0x{colours[0]}:c1=0x{colours[1]}:c2=0x{colours[2]}:speed=0.03:seed=11"
     subprocess.run(
         [get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "lavfi",
-         "-i", f"gradients=s={size}:r={fps:g}:n=3:{picture}:speed=0.03:seed=11", "-frames:v", str(frames),
-         *codec[:2], "-pix_fmt", "yuv420p", "-threads", "1", *codec[2:], str(into)],
+         "-i", f"{slope},scale={size[0]}:{size[1]}:flags=neighbor", "-frames:v", str(frames),
+         "-pix_fmt", "yuv420p", "-threads", "1", *CODECS[into.suffix].split(), str(into)],
         check=True, timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -493,16 +485,26 @@ class State:
             return None
         with self.drawing:
             if not path.exists():
-                told = json.loads(about.read_text())
-                size, seed = (int(told.get("width", 512)), int(told.get("height", 512))), int(told.get("seed", 0))
-                fresh = path.with_name(f"unfinished-{path.name}")
-                if path.suffix == ".png":
-                    fresh.write_bytes(picture(size, seed))
-                else:
-                    fps = float(told.get("fps", 24))
-                    film(fresh, f"{size[0]}x{size[1]}", int(told.get("length", fps)), fps, seed)
-                fresh.replace(path)
+                self.draw(path, json.loads(about.read_text()))
             return path.read_bytes()
+
+    def draw(self, path: Path, told: dict[str, Any]) -> None:
+        """The file is there, as its node's settings say."""
+        size, seed = (int(told.get("width", 512)), int(told.get("height", 512))), int(told.get("seed", 0))
+        fresh = path.with_name(f"unfinished-{path.name}")
+        if path.suffix == ".png":
+            fresh.write_bytes(picture(size, seed))
+        else:
+            fps = float(told.get("fps", 24))
+            frames = int(told.get("length", fps))
+            kept = self.folder / "films" / f"{size[0]}x{size[1]}-{frames}-{fps:g}-{seed % SHADES}{path.suffix}"
+            if not kept.exists():
+                kept.parent.mkdir(exist_ok=True)
+                unfinished = kept.with_name(f"unfinished-{kept.name}")
+                film(unfinished, size, frames, fps, seed % SHADES)
+                unfinished.replace(kept)
+            shutil.copyfile(kept, fresh)
+        fresh.replace(path)
 
     # What is asked of it ------------------------------------------------------------------------------------------
 

@@ -272,7 +272,7 @@ class RehearsalVideo(Bench):
 
 class ComfyUIStandIn(StandIn):
     @staticmethod
-    def command(port: int, state: Path) -> list[str]:
+    def command(port: int, state: Path | str) -> list[str]:
         module = "generations.providers.stand_ins.comfyui"
         return [sys.executable, "-m", module, "--port", str(port), "--state", str(state)]
 
@@ -287,7 +287,7 @@ class ComfyUIVideo(Bench):
         "cancel": ("POST", r"^/(queue|interrupt)$"),
         "output": ("GET", r"^/view$"),
     }
-    bad_inputs = LocalVideo.bad_inputs
+    bad_inputs: ClassVar[tuple[dict[str, Any], ...]] = LocalVideo.bad_inputs
     refused_at_once = frozenset({"invalid_request"})
     # On the server that is not there: known to the provider that has only that one, to the other a server removed.
     unknown_ids = (f"{Server.of(NOWHERE).key}.019e0000-0000-7000-8000-000000000000",)
