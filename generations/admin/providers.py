@@ -19,13 +19,14 @@ from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.module_loading import import_string
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing import audit, clock, errors
-from billing.admin.acts import ActForm, StaffAct, WithActs
+from billing.admin.acts import ActForm, StaffAct, WithActs, choice
 from billing.admin.money import by
 from billing.admin.parts import (
     NOTHING,
@@ -217,6 +218,65 @@ class StopOffering(Offer):
     is_on = False
 
 
+class RouteKnown(errors.BillingError):
+    code = "route_known"
+    sentence = "This provider stands under that operation already."
+    reason = "A provider has one route for each operation."
+    action = "Open it, and offer it or put it first there."
+
+
+class RouteForm(ActForm):
+    route = choice("Who, for what", [])
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        known = set(Route.objects.values_list("operation", "provider"))
+        field: Any = self.fields["route"]
+        field.choices = [
+            (f"{slug} {name}", f"{title_of(name)} for {operation.title} ({slug})")
+            for slug, operation in registry.OPERATIONS.items()
+            for name in sorted(providers.PROVIDERS)
+            if (slug, name) not in known and not why_not(slug, name)
+        ]
+        field.help_text = "Providers that are set up here, and what they can run." if field.choices else NO_MORE
+
+
+NO_MORE = "Every provider that is set up here stands under everything that it can run."
+
+
+class AddRoute(StaffAct):
+    name, title, icon = "add_route", "Add a provider to an operation", "add_circle"
+    sentence = "The provider is offered for the operation, after those that are there."
+    permission = "generations.change_route"
+    form = RouteForm
+    done = "It is offered, as the last one."
+
+    def back(self, row: Any) -> str:
+        return reverse("admin:generations_route_changelist")
+
+    def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
+        operation, provider = cleaned["route"].split(" ")
+        return {"operation": operation, "provider": provider}
+
+    def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        rows = _of_operation(instruction["operation"])
+        after = _order([*rows, Route(**instruction)])
+        return [(f"Who runs {instruction['operation']}", _order(rows), after)]
+
+    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
+        instruction = self.instruction(row, cleaned)
+        with transaction.atomic():
+            rows = list(Route.objects.filter(operation=instruction["operation"]).select_for_update())
+            last = max((one.position for one in rows), default=0)
+            route, is_new = Route.objects.get_or_create(**instruction, defaults={"position": last + 10})
+            if not is_new:
+                raise RouteKnown
+            facts = {"reason": cleaned["reason"], **instruction, "after": _order([*rows, route])}
+            audit.record(self.name, actor=by(request.user), subject=f"route:{route.pk}", facts=facts)
+        routes.forget()
+        return self.done
+
+
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -348,6 +408,7 @@ class RouteAdmin(WithActs, ReadOnly):
     """Who runs what: for each operation its providers in order, whether each is offered, and how it fares."""
 
     acts = (PutFirst(), Offer(), StopOffering(), EditGraph(), UseShippedGraph())
+    list_acts = (AddRoute(),)
     ordering = ("operation", "position", "provider")
     list_display = ("operation", "provider", "position", "is_offered")
     word_fields = ("operation", "provider")
@@ -376,6 +437,7 @@ class RouteAdmin(WithActs, ReadOnly):
         context = {
             **self.admin_site.each_context(request),
             "title": "Providers",
+            "acts": self.buttons(request, None),
             "sections": [
                 *(_operation_section(slug, rows, circuits, traffic) for slug, rows in of_operation.items()),
                 _providers_section(of_operation, circuits, traffic),
@@ -453,7 +515,7 @@ def _operation_section(slug: str, rows: list[Route], circuits: dict[str, Circuit
         title if able else f"{title}: nobody runs it",
         ("Provider", "Place", "Offered", "Circuit", "Under way", "Failed in 24 h"),
         cells,
-        empty="No route yet: run `manage.py install_catalogue`, or name its providers in DEFAULT_PROVIDERS.",
+        empty="No provider stands under it. Add one, or name one in DEFAULT_PROVIDERS and run `install_catalogue`.",
         numbers=frozenset({4, 5}),
     )
 

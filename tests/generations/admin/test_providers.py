@@ -196,3 +196,21 @@ def test_what_cannot_be_run_is_refused_with_its_reason(comfy: Route, staff: Coll
 
 def test_only_providers_of_graphs_have_one(trip: Trip, staff: Colleague) -> None:
     assert "Edit the graph" not in said(staff.get(page_of(route("local"))))
+
+
+def test_a_provider_is_added_to_an_operation(trip: Trip, staff: Colleague) -> None:
+    Route.objects.filter(provider="rehearsal").delete()
+    routes.forget()
+    assert runs() == ["local"]
+    path = f"{PAGE}act/add_route/"
+    assert path in staff.get(PAGE).content.decode()
+    assert staff.does_at(path, route="ai/video local").status_code == 200, "it stands there already"
+    assert staff.does_at(path, route="ai/video comfyui").status_code == 200, "it is not set up here"
+    once = a_form()
+    for _ in range(2):
+        staff.does_at(path, route="ai/video rehearsal", once=once)
+    assert runs() == ["local", "rehearsal"]
+    assert [row.act for row in Audit.objects.filter(is_refusal=False)] == ["add_route"]
+    nora = Colleague("nora", "view_route")
+    assert nora.does_at(path, route="ai/image local").status_code == 403
+    assert path not in nora.get(PAGE).content.decode()
