@@ -262,9 +262,10 @@ WRITTEN_EXAMPLE = JOB_EXAMPLE | {
     "progress": 100,
     "estimate": {
         "min": "0.1",
-        "typical": "0.275",
+        "typical": "0.2752",
         "max": "0.5056",
-        "explanation": "Up to 800 tokens written and 1,056 read",
+        "explanation": "Paid by the token, a word or a piece of one: up to 800 written at 0.50 a thousand, up to 1,056 "
+        "read at 0.10 a thousand. Only what is used is charged, usually about 0.2752",
     },
     "credits": {
         "held": "0",

@@ -92,6 +92,8 @@ class OperationForm(forms.Form):
         self.fields |= {of.name: field_of(of) for of in offer.operation.fields}
         if len(offer.providers) > 1:
             choices = [(one.name, one.title) for one in offer.providers]
+            if self.initial.get("provider") not in dict(choices):
+                self.initial.pop("provider", None)
             widget = forms.RadioSelect(choices=choices)
             self.fields["provider"] = forms.CharField(
                 label="Who makes it", widget=widget, initial=offer.providers[0].name

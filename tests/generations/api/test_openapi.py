@@ -80,3 +80,14 @@ def test_every_operation_has_an_example_that_is_accepted(owner: Person, path: st
     for one in sent:
         assert registry.operation(one["operation"]).clean(one["inputs"]) == one["inputs"]
         assert owner.calls().post(path, one).status == (202 if path == "/api/generate" else 200)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/api/generate", "post", "202"), ("/api/status/{id}", "get", "200")]
+)
+def test_the_jobs_of_the_examples_cost_what_they_say(owner: Person, path: str, method: str, status: str) -> None:
+    said = DOCUMENT["paths"][path][method]["responses"][status]["content"]["application/json"]["examples"]
+    for example in (one["value"] for one in said.values()):
+        asked = {"operation": example["operation"], "inputs": example["inputs"]}
+        found = owner.calls().post("/api/billing/estimate", asked).json
+        assert example["estimate"] == {name: found[name] for name in example["estimate"]}
