@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseTrouble
+from django.db import connection
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -37,7 +38,7 @@ def _credits(micro: int) -> float:
 
 
 def read() -> list[Metric]:
-    """Every figure, now: nine small queries, whatever there is to count. Raises DatabaseError."""
+    """Every figure, now: nine small queries, whatever there is to count. Raises the database's own errors."""
     now = clock.now()
     unsettled, held = monitoring.unsettled(), monitoring.in_holds()
     ended = monitoring.ended_since(now - monitoring.DAY)
@@ -126,7 +127,7 @@ class Figures(Collector):
         up = _gauge("figures_up", "1 when the figures could be read from the database, else 0 and they are missing.")
         try:
             found = read()
-        except DatabaseError as error:
+        except DatabaseTrouble as error:
             log.warning("figures_unreadable", error=type(error).__name__)
             connection.close_if_unusable_or_obsolete()
             found = []

@@ -44,6 +44,7 @@ def read(environment: dict[str, str], expression: str = "None") -> subprocess.Co
         (DEVELOPMENT | {"DATABASE_URL": "sqlite:///x"}, "DATABASE_URL"),
         (DEVELOPMENT | {"REDIS_URL": "localhost:6379"}, "REDIS_URL"),
         (DEVELOPMENT | {"OPENAI_BASE_URL": "openai"}, "OPENAI_BASE_URL"),
+        (DEVELOPMENT | {"HOLDFAST_ALERT_EMAILS": "desk@example.org,night"}, "HOLDFAST_ALERT_EMAILS"),
         (PRODUCTION | {"SECRET_KEY": ""}, "SECRET_KEY"),
         (PRODUCTION | {"SECRET_KEY": "short"}, "SECRET_KEY"),
         (PRODUCTION | {"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),

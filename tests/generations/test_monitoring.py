@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core import mail
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -29,6 +29,7 @@ from tests.billing.admin.colleague import Colleague, messages_of, said
 from tests.billing.purse import Purse
 from tests.conftest import Clock
 from tests.generations.history import History, a_member_of_staff, past_the_triggers
+from tests.generations.trip import Trip
 
 MICRO = credits.MICRO
 HOUR = 3600
@@ -204,7 +205,8 @@ def test_settlements_that_break(history: History, clock: Clock) -> None:
     assert sent.to == ["staff@desk.test"]
     assert "Settling broke for 2 of the 20 jobs that were due in the last hour." in sent.body
     assert "Broken: 10.0 %" in sent.body
-    assert "What to do: Look for “settlement” in the worker's log" in sent.body
+    assert "Commonest errors: ValueError: odd (2 ×)" in sent.body
+    assert "What to do: Look for “settlement” in the worker’s log" in sent.body
     assert "It clears by itself when it is over." in sent.body
     alert = Alert.objects.get(name=told.name)
     assert f"https://credits.example.com/admin/billing/alert/{alert.id}/change/" in sent.body
@@ -242,6 +244,8 @@ def test_moderation_that_blocks_often(history: History, clock: Clock) -> None:
     assert sent.subject == "Holdfast: Alert: Moderation blocks many jobs"
     assert "Moderation blocked 3 of the 11 jobs that ended in the last 24 hours." in sent.body
     assert "Blocked: 27.3 %" in sent.body
+    assert "Accounts: 1\n" in sent.body
+    assert "Most of them: ai/video at rehearsal (3 ×)" in sent.body
     history.jobs(4)
     told.look()
     assert (told.open, told.ever, len(told.mails)) == ([], 1, 1)  # 3 of 15
@@ -421,6 +425,46 @@ def test_a_provider_that_changed_its_word_waits_for_staff(history: History) -> N
     flips()
     told.look()
     assert (told.open, told.ever, len(told.mails)) == ([str(job.id)], 2, 2)
+
+
+# Alerts: from a job that is really on its way
+
+
+def test_a_real_jobs_hold_is_told_and_clears_with_its_settlement(trip: Trip) -> None:
+    a_member_of_staff(trip.purse)
+    told = Told("hold_open_long")
+    job = trip.running("[slow 9h]")
+    for _ in range(3):
+        trip.advance(minutes=50)
+        trip.sweep()
+        monitoring.watch()
+    assert job.stands == ("running", "open", None)
+    tasks.mail_alerts()
+    assert (told.open, len(told.mails)) == ([str(job.id)], 1)
+    assert monitoring.in_holds().credits == job.row.estimate_max
+    job.tell("completed")
+    job.ended()
+    told.look()
+    assert (told.open, told.ever, len(told.mails)) == ([], 1, 1)
+    assert monitoring.unsettled().jobs == 0
+    ended = monitoring.ended_since(clock.now() - monitoring.DAY)
+    assert (ended.jobs, ended.failures) == (1, 0)
+    assert ended.median_seconds is not None
+
+
+def test_real_jobs_that_moderation_blocks_are_told_and_counted(trip: Trip, settings: Any) -> None:
+    settings.ALERT_MODERATION_JOBS_MIN = 3
+    a_member_of_staff(trip.purse)
+    for prompt in ("A pier", "[moderation_blocked]", "[moderation_blocked]"):
+        trip.start(prompt).ended()
+    told = Told("moderation_blocks_often")
+    told.look()
+    (sent,) = told.mails
+    assert "Moderation blocked 2 of the 3 jobs" in sent.body
+    assert monitoring.failures_by_code(clock.now() - monitoring.DAY) == [("moderation_blocked", 2)]
+    ended = monitoring.ended_since(clock.now() - monitoring.DAY)
+    assert ended.refunded_by_itself_percent == 100
+    assert monitoring.charged_since(monitoring.midnight(clock.now()) - monitoring.DAY) == 500_000
 
 
 # What holds for all of them
@@ -662,9 +706,10 @@ def test_metrics_look_once_in_a_while(history: History, client: Client) -> None:
     assert scraped(client)[("holdfast_unsettled_jobs", (("state", "running"),))] == 1
 
 
-def test_metrics_outlive_a_broken_database(history: History, client: Client) -> None:
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_metrics_outlive_a_broken_database(history: History, client: Client, error: type[Exception]) -> None:
     def gone(execute: Any, *arguments: Any) -> Any:
-        raise OperationalError("the connection is closed")
+        raise error("the connection is closed")
 
     with connection.execute_wrapper(gone):
         shown = scraped(client)
