@@ -110,6 +110,8 @@ class PriceForm(ActForm):
         model = pricing.MODELS.get(str(self["model"].value()))
         if model is not None:
             self.fields["rates"].help_text += f" {model.help}"
+        lines = str(self["rates"].value() or "").count("\n") + 3
+        self.fields["rates"].widget.attrs["rows"] = min(max(lines, 8), 24)
 
     def clean_valid_from(self) -> datetime | None:
         valid_from: datetime | None = self.cleaned_data["valid_from"]
