@@ -530,7 +530,9 @@ def _refusal_in(answered: "_Answered") -> tuple[str, str]:
 
 def _sentence(wrong: Mapping[str, Any]) -> str:
     message = clean_text(wrong.get("message") or "It is not valid", 200).rstrip(".")
-    details = clean_text(wrong.get("details") or "", 200)
+    details, more = clean_text(wrong.get("details") or "", 200), wrong.get("extra_info")
+    if wrong.get("type") == "value_not_in_list" and isinstance(more, dict) and more.get("input_name"):
+        details = clean_text(more["input_name"], 60)  # the details list every model on the server
     return _without_paths(f"{message}: {details}." if details else f"{message}.")
 
 
