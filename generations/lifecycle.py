@@ -1,5 +1,5 @@
 """The trip of a credit through one job, read top to bottom: start, submit, poll, fetch, settle; then what else can
-happen to it: cancel, expire, late capture, waiver.
+happen to it: cancel, expire, late capture, waiver. rounds.py asks the providers, many at once, in between.
 
 Three rules hold everywhere. What we are about to do is committed before the provider is called, so that a pulled plug
 leaves a state and not a guess. No call to the outside happens inside a transaction. Only the holder of a job's latest
@@ -10,13 +10,14 @@ Locks: the job (by id), then its account (by the ledger).
 
 from __future__ import annotations
 
+import asyncio
+import random
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, BinaryIO, TypeVar, cast
 from uuid import UUID
 
@@ -33,8 +34,8 @@ from billing.models import Account, Hold, Lot, new_id
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
 
-from . import outputs, providers, routes, settlement
-from .models import Attempt, Generation, Output, ProviderJob, SettlementRule
+from . import outputs, pacing, providers, reviews, routes, settlement
+from .models import Attempt, Generation, Output, ProviderJob, SettlementFailure, SettlementRule
 from .providers import calls
 from .providers.base import (
     Accepted,
@@ -48,6 +49,7 @@ from .providers.base import (
     Refused,
     TryLater,
     Unknown,
+    clean_text,
 )
 
 log = structlog.get_logger("holdfast.lifecycle")
@@ -62,10 +64,7 @@ UNDER_WAY = (State.QUEUED, State.SUBMITTING, State.RUNNING)
 DOUBTS_MAX = 3
 # For how long nobody else asks about a job that one worker is asking about.
 LEASE_SECONDS = 60
-POLLS_AT_ONCE = 16
-# So many are asked within the lease even if none of them answers in time.
-POLLS_MAX = 96
-HEAR_SECONDS = 1.0
+# So long after its settlement a job's provider is asked once more, to see whether it takes its word back.
 LOOK_BACK_SECONDS = 30
 
 
@@ -234,30 +233,11 @@ def _enqueue(path: str, job_id: UUID) -> None:
 # Submit
 
 
-def submit(job_id: UUID) -> None:
-    """The job is submitted once, if it waits for that; how the provider answered is written down."""
-    claimed = _claim_submission(job_id)
-    if claimed is None:
-        return
-    job, attempt = claimed
-    try:
-        accepted = calls.run(_provider(job).submit(_as_job(job)))
-    except TryLater as error:
-        _put_back(job, attempt, error)
-    except Refused as refused:
-        _record_refusal(job, attempt, refused)
-    except ProviderError as doubt:
-        _end_attempt(attempt, Attempt.Result.DOUBT, _evidence(doubt))
-        log.warning("submission_in_doubt", job=str(job.id), provider=job.provider, status=doubt.status)
-    else:
-        _record_acceptance(job, accepted, attempt)
-
-
 @once_more
-def _claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
+def claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
     """QUEUED → SUBMITTING, an attempt recorded, an hour from now on the hold: one commit, before the call."""
     with transaction.atomic(durable=True):
-        job = _lock_job(job_id, state=State.QUEUED)
+        job = lock_job(job_id, state=State.QUEUED)
         now = clock.now()
         if job is None or (job.next_poll_at and job.next_poll_at > now):
             return None
@@ -266,7 +246,7 @@ def _claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
         _renew(job, now, since=job.submitted_at or now)
         number = job.attempt_count + 1
         attempt = Attempt.objects.create(account_id=job.account_id, generation=job, number=number, started_at=now)
-        _change(
+        change(
             job,
             state=State.SUBMITTING,
             claim=job.claim + 1,
@@ -274,9 +254,53 @@ def _claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
             submitted_at=job.submitted_at or now,
             # Who finds it still SUBMITTING then, finds a doubt: the call has ended (connecting, sending and the answer
             # have their time-out each) or its worker is gone.
-            next_poll_at=now + timedelta(seconds=settings.PROVIDER_TIMEOUT_SECONDS * 4),
+            next_poll_at=now + timedelta(seconds=_submit_seconds(job) * 4),
         )
         return job, attempt
+
+
+def _submit_seconds(job: Generation) -> float:
+    try:
+        return _provider(job).submit_seconds_max or settings.PROVIDER_TIMEOUT_SECONDS
+    except ProviderError:
+        return float(settings.PROVIDER_TIMEOUT_SECONDS)
+
+
+async def submitted(job: Generation, graph: dict[str, Any] | None) -> Accepted:
+    """The call itself; no database here: it runs on the providers' loop."""
+    return await _provider(job).submit(_as_job(job, graph))
+
+
+def hear_submission(job: Generation, attempt: Attempt, said: Accepted | ProviderError) -> list[Generation]:
+    """How the provider took the job is written down. Gives the job where its verdict is in already."""
+    if isinstance(said, TryLater):
+        _put_back(job, attempt, said)
+    elif isinstance(said, Refused):
+        return _record_refusal(job, attempt, said)
+    elif isinstance(said, ProviderError):
+        _end_attempt(attempt, Attempt.Result.DOUBT, _evidence(said))
+        log.warning("submission_in_doubt", job=str(job.id), provider=job.provider, status=said.status)
+    else:
+        _record_acceptance(job, said, attempt)
+        if said.answer is not None:
+            return _hear_at_once(job, said.answer, said.content)
+    return []
+
+
+def _hear_at_once(job: Generation, answer: Answer, content: bytes | None) -> list[Generation]:
+    """A provider that finished while we waited: its verdict and what it made are written down together."""
+    ready = hear([(job, answer)])
+    for heard in ready:
+        if content is not None and heard.verdict_rule is not None and heard.verdict_rule.outcome == settlement.CAPTURE:
+            with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
+                file.write(content)
+                file.flush()
+                try:
+                    said: Stored | ProviderError = _store(heard, file.name)
+                except ProviderError as error:
+                    said = error
+            hear_output(heard, said)
+    return [Generation.objects.select_related("verdict_rule").get(id=heard.id) for heard in ready]
 
 
 def _may_be_submitted(job: Generation, now: datetime) -> bool:
@@ -287,12 +311,12 @@ def _may_be_submitted(job: Generation, now: datetime) -> bool:
         return False  # the sweep expires it
     doubts = Attempt.objects.filter(Q(result=None) | Q(result=Attempt.Result.DOUBT), generation=job)
     if doubts.count() >= DOUBTS_MAX:
-        _ask_staff(job, "Several submissions had no clear answer; it is not submitted again.")
-        _change(job, next_poll_at=hold.expires_at)
+        ask_staff(job, "Several submissions had no clear answer; it is not submitted again.")
+        change(job, next_poll_at=hold.expires_at)
         return False
     of_receipt = Lot.objects.filter(account_id=job.account_id, id__in=hold.receipt_lots)
     if head.is_frozen or of_receipt.filter(is_frozen=True).exists():
-        _change(job, next_poll_at=now + timedelta(minutes=1))
+        change(job, next_poll_at=now + timedelta(minutes=1))
         return False
     return True
 
@@ -304,7 +328,7 @@ def _record_acceptance(job: Generation, accepted: Accepted, attempt: Attempt | N
     From here on it is not submitted again, whatever another worker made of the silence before.
     """
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, wait=True)
+        locked = lock_job(job.id, wait=True)
         assert locked is not None
         known, _ = ProviderJob.objects.get_or_create(
             provider=job.provider,
@@ -312,16 +336,16 @@ def _record_acceptance(job: Generation, accepted: Accepted, attempt: Attempt | N
             defaults={"account_id": job.account_id, "generation_id": job.id},
         )
         if known.generation_id != job.id:
-            _ask_staff(locked, "The provider answered with the id of another job.")
+            ask_staff(locked, "The provider answered with the id of another job.")
             return
         if attempt is not None:
             _end_attempt(attempt, Attempt.Result.ACCEPTED, accepted.evidence)
         if locked.provider_job_id not in (None, accepted.provider_job_id):
-            _ask_staff(locked, "The provider accepted it twice; what it accepted first is followed.")
+            ask_staff(locked, "The provider accepted it twice; what it accepted first is followed.")
         if locked.provider_job_id is not None or locked.is_ended:
             return
         now = clock.now()
-        _change(
+        change(
             locked,
             # From QUEUED where the answer came so late that a look-up had found nothing and it was put back.
             state=State.RUNNING if locked.state in (State.QUEUED, State.SUBMITTING) else locked.state,
@@ -335,7 +359,7 @@ def _record_acceptance(job: Generation, accepted: Accepted, attempt: Attempt | N
 def _put_back(job: Generation, attempt: Attempt | None, error: TryLater | None) -> None:
     """SUBMITTING → QUEUED: surely nothing was accepted, and it is tried again after a while."""
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, wait=True, state=State.SUBMITTING, claim=job.claim)
+        locked = lock_job(job.id, wait=True, state=State.SUBMITTING, claim=job.claim)
         if locked is None:
             return
         if attempt is not None:
@@ -343,16 +367,16 @@ def _put_back(job: Generation, attempt: Attempt | None, error: TryLater | None) 
         pause = min(2.0**locked.attempt_count, 60.0)
         if error is not None and error.retry_after_seconds is not None:
             pause = error.retry_after_seconds
-        _change(locked, state=State.QUEUED, next_poll_at=clock.now() + timedelta(seconds=pause))
+        change(locked, state=State.QUEUED, next_poll_at=clock.now() + timedelta(seconds=pause))
 
 
-def _record_refusal(job: Generation, attempt: Attempt, refused: Refused) -> None:
+def _record_refusal(job: Generation, attempt: Attempt, refused: Refused) -> list[Generation]:
     """The provider surely did not accept it; the rules for submitting say what that means."""
-    decision = _decide(job, "submit", refused.status, refused.code)
+    decision = _decide(_rules("submit"), job, "submit", refused.status, refused.code)
     _end_attempt(attempt, Attempt.Result.REFUSED, _evidence(refused))
     if decision.rule is None or not decision.is_final:
-        _ask_staff(job, f"The provider refused with {refused.status}, for which there is no rule that settles.")
-        return
+        _ask_about_answer(job, "submit", refused, is_word=True)
+        return []
     if decision.rule.alerts_staff:
         alerts.open_alert(
             "provider_refuses_us",
@@ -361,126 +385,192 @@ def _record_refusal(job: Generation, attempt: Attempt, refused: Refused) -> None
             facts={"generation": str(job.id), "code": refused.code},
         )
     code = refused.code or f"http_{refused.status}"
-    if _record_verdict(job, refused.status, code, refused.message, refused.evidence, decision):
-        settle([job.id])
+    answer = Answer(refused.status, code, refused.message, evidence=refused.evidence)
+    return _record_verdicts([(job, answer, decision)])
 
 
-def _resolve_doubts(jobs: Iterable[Generation]) -> None:
-    """Submissions of which nobody knows the end: looked up, or submitted again where that is safe, or waited for."""
-    jobs = list(jobs)
-    with ThreadPoolExecutor(max_workers=POLLS_AT_ONCE) as pool:
-        found = dict(zip((job.id for job in jobs), pool.map(_look_up, jobs), strict=True))
-    _those(jobs, partial(_resolve_doubt, found))
+def claim_doubts(limit: int, before: datetime | clock.Now | None = None) -> list[Generation]:
+    """Submissions whose end nobody knows and that are due to be looked up, claimed for LEASE_SECONDS."""
+    with transaction.atomic():
+        jobs = list(
+            Generation.objects.filter(
+                Q(state=State.SUBMITTING) | Q(state=State.AWAITING_SETTLEMENT, provider_job_id=None),
+                verdict_at=None,
+                next_poll_at__lte=before or clock.Now(),
+            ).select_for_update(skip_locked=True, of=("self",))[:limit]
+        )
+        _claim(jobs, clock.now())
+    return jobs
 
 
-def _look_up(job: Generation) -> Accepted | Answer | ProviderError | None:
-    """What the provider knows of our reference; None: nothing, or it need not, or cannot be asked. No database here."""
+def is_looked_up(job: Generation) -> bool:
+    """Whether the provider can say what became of a submission; it need not where submitting twice is safe."""
     try:
         provider = _provider(job)
-        is_asked = provider.has_lookup and not provider.has_idempotent_submit
-        return calls.run(provider.look_up(_as_job(job))) if is_asked else None
-    except ProviderError as error:
-        return error
+    except ProviderError:
+        return True  # the look-up will say so
+    return provider.has_lookup and not provider.has_idempotent_submit
 
 
-def _resolve_doubt(found_of: Mapping[UUID, Accepted | Answer | ProviderError | None], job: Generation) -> None:
-    found = found_of[job.id]
-    if isinstance(found, ProviderError):
-        _postpone(job, _pause(job, found.retry_after_seconds))
-    elif isinstance(found, Accepted):
+async def looked_up(job: Generation) -> Accepted | Answer | None:
+    """What the provider knows of our reference; None: surely nothing. No database here."""
+    return await _provider(job).look_up(_as_job(job))
+
+
+def hear_look_up(job: Generation, said: Accepted | Answer | ProviderError | None) -> list[Generation]:
+    """What became of a submission in doubt: followed, or submitted again where that is safe, or waited for."""
+    if isinstance(said, ProviderError):
+        _postpone(job, _pause(job, said.retry_after_seconds))
+    elif isinstance(said, Accepted):
         attempt = job.attempts.order_by("-number").first()
-        _record_acceptance(job, found, attempt if attempt and attempt.result != Attempt.Result.ACCEPTED else None)
-    elif isinstance(found, Answer):
-        _hear(job, found)
+        _record_acceptance(job, said, attempt if attempt and attempt.result != Attempt.Result.ACCEPTED else None)
+    elif isinstance(said, Answer):
+        return hear([(job, said)])
     elif _provider(job).has_lookup or _provider(job).has_idempotent_submit:
         # Surely not there, or found again by its key: it may be submitted.
         _put_back(job, None, None)
     else:
         _postpone(job, timedelta(seconds=settings.POLL_SECONDS_MAX))
+    return []
 
 
 # Poll
 
 
-def poll(jobs: Iterable[Generation]) -> None:
-    """Each of the claimed jobs' providers is asked, several at once; what they say is written down and settled.
-
-    One that keeps us waiting holds up what the others said for HEAR_SECONDS at most.
-    """
-    with ThreadPoolExecutor(max_workers=POLLS_AT_ONCE) as pool:
-        asked = {pool.submit(_ask, job): job for job in jobs}
-        waiting = set(asked)
-        while waiting:
-            said, waiting = wait(waiting, timeout=HEAR_SECONDS)
-            answers = {job.id: one.result() for one, job in asked.items() if one in said}
-            heard = [job for job in asked.values() if job.id in answers]
-            settle(_those(heard, partial(_hear_of, answers)))
-
-
-def _hear_of(answers: Mapping[UUID, Answer | ProviderError], job: Generation) -> bool:
-    return _hear(job, answers[job.id])
-
-
-def claim_due(limit: int = POLLS_MAX, only: UUID | None = None) -> list[Generation]:
+def claim_due(
+    limit: int = 100,
+    only: UUID | None = None,
+    provider: str | None = None,
+    before: datetime | clock.Now | None = None,
+) -> list[Generation]:
     """Jobs at a provider that are due to be asked, claimed for this caller for LEASE_SECONDS."""
     with transaction.atomic():
-        due = Generation.objects.filter(
-            Q(state__in=(State.RUNNING, State.AWAITING_SETTLEMENT)),
-            provider_job_id__isnull=False,
-            verdict_at=None,
-            next_poll_at__lte=clock.Now(),
-        )
+        due = _at_provider().filter(next_poll_at__lte=before or clock.Now())
         if only is not None:
             due = due.filter(id=only)
-        jobs = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("next_poll_at")[:limit])
-        now = clock.now()
-        for job in jobs:
-            job.claim += 1
-            job.asked_at = now
-            job.next_poll_at = now + timedelta(seconds=LEASE_SECONDS)
-        Generation.objects.bulk_update(jobs, ["claim", "asked_at", "next_poll_at"])
+        if provider is not None:
+            due = due.filter(provider=provider)
+        due = due.select_for_update(skip_locked=True, of=("self",)).select_related("hold").order_by("next_poll_at")
+        jobs = list(due[:limit])
+        _claim(jobs, clock.now(), is_asked=True)
     return jobs
 
 
-def _ask_all(jobs: list[Generation]) -> list[Answer | ProviderError]:
-    with ThreadPoolExecutor(max_workers=min(POLLS_AT_ONCE, len(jobs) or 1)) as pool:
-        return list(pool.map(_ask, jobs))
+def wake(provider: str, provider_job_id: str) -> bool:
+    """The provider has news of this job: it is due to be asked now. Says whether such a job is known.
 
-
-def _ask(job: Generation) -> Answer | ProviderError:
-    """What the provider says now. No database here: this runs in a thread."""
-    try:
-        return calls.run(_provider(job).poll(_as_job(job)))
-    except ProviderError as error:
-        return error
-
-
-def _hear(job: Generation, answer: Answer | ProviderError) -> bool:
-    """The answer is written down. Says whether the job can be settled now."""
-    message = answer.message
-    decision = _decide(job, "poll", answer.status, answer.code)
-    pause = _pause(job, answer.retry_after_seconds)
-    if decision.is_final and isinstance(answer, Answer):
-        if not _record_verdict(job, answer.status, answer.code, message, answer.evidence, decision):
-            return False
-        return decision.outcome == settlement.RELEASE or fetch_output(job)
-    changes: dict[str, Any] = {"next_poll_at": clock.now() + pause}
-    if isinstance(answer, Answer):
-        if answer.progress is not None:
-            changes["progress"] = max(job.progress, min(answer.progress, 100))
-        if decision.rule is not None:
-            changes["answered_at"] = clock.now()
-    if decision.rule is None:
-        _ask_staff(job, f"The provider said “{answer.status}”, which no rule knows.")
+    However often it is said, it is asked once, until it has been.
+    """
+    known = ProviderJob.objects.filter(provider=provider, provider_job_id=provider_job_id)
+    job_id = known.values_list("generation_id", flat=True).first()
+    if job_id is None:
+        return False
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, wait=True, claim=job.claim)
-        if locked is None:
-            return False
-        if "answered_at" in changes and locked.submitted_at is not None and locked.state == State.RUNNING:
-            half = timedelta(seconds=settings.HOLD_SECONDS / 2)
-            _renew(locked, clock.now(), locked.submitted_at, unless_left=half)
-        _change(locked, **changes)
-    return False
+        if _at_provider().filter(id=job_id, next_poll_at__gt=clock.Now()).update(next_poll_at=clock.Now()):
+            _enqueue("generations.tasks.follow", job_id)
+    return True
+
+
+def _at_provider() -> QuerySet[Generation]:
+    """Jobs that a provider has accepted and not ended."""
+    return Generation.objects.filter(
+        state__in=(State.RUNNING, State.AWAITING_SETTLEMENT), provider_job_id__isnull=False, verdict_at=None
+    )
+
+
+def claim_last_questions(limit: int = 100) -> list[Generation]:
+    """Running jobs whose hold is due and whose provider was not asked since: claimed, whenever they were due."""
+    with transaction.atomic():
+        due = _at_provider().filter(state=State.RUNNING, hold__state=Hold.State.OPEN, hold__expires_at__lte=clock.Now())
+        due = due.filter(Q(asked_at=None) | Q(asked_at__lt=F("hold__expires_at")))
+        jobs = list(due.select_for_update(skip_locked=True, of=("self",)).select_related("hold")[:limit])
+        _claim(jobs, clock.now(), is_asked=True)
+    return jobs
+
+
+def _claim(jobs: list[Generation], now: datetime, *, is_asked: bool = False, seconds: float | None = None) -> None:
+    """The locked jobs are this caller's for a while: a later claim makes what it writes count for nothing."""
+    changes: dict[str, Any] = {"next_poll_at": now + timedelta(seconds=seconds or LEASE_SECONDS)}
+    if is_asked:
+        changes["asked_at"] = now
+    if jobs:
+        Generation.objects.filter(id__in=[job.id for job in jobs]).update(claim=F("claim") + 1, **changes)
+    for job in jobs:
+        job.claim += 1
+        for name, value in changes.items():
+            setattr(job, name, value)
+
+
+async def asked(job: Generation) -> Answer:
+    """What the provider says now. No database here."""
+    return await _provider(job).poll(_as_job(job))
+
+
+def hear(said: Sequence[tuple[Generation, Answer | ProviderError]]) -> list[Generation]:
+    """The answers are written down, in a few statements for all of them. Gives the jobs whose verdict is in now.
+
+    An answer to a claim that is not the job's latest counts for nothing.
+    """
+    rules = _rules("poll")
+    verdicts, others = [], []
+    for job, answer in said:
+        decision = _decide(rules, job, "poll", answer.status, answer.code)
+        if decision.is_final and isinstance(answer, Answer):
+            verdicts.append((job, answer, decision))
+        else:
+            others.append((job, answer, decision))
+    _those_together(others, _record_under_way)
+    return _those_together(verdicts, _record_verdicts)
+
+
+_Heard = tuple[Generation, Answer, settlement.Decision]
+_Said = tuple[Generation, Answer | ProviderError, settlement.Decision]
+
+UNDER_WAY_SQL = """
+UPDATE generations_generation job
+   SET progress = greatest(job.progress, said.progress),
+       answered_at = coalesce(said.answered_at, job.answered_at),
+       next_poll_at = said.next_poll_at
+  FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::smallint[], %s::timestamptz[], %s::timestamptz[])
+       AS said (account_id, id, claim, progress, answered_at, next_poll_at)
+ WHERE job.account_id = said.account_id AND job.id = said.id AND job.claim = said.claim AND job.credits_charged IS NULL
+   AND job.verdict_at IS NULL
+"""
+
+
+@once_more
+def _record_under_way(said: Sequence[_Said]) -> list[Generation]:
+    """No end yet: progress, and when to ask again; "still running" keeps the hold alive."""
+    now = clock.now()
+    rows = []
+    for job, answer, decision in said:
+        is_answer = isinstance(answer, Answer)
+        if decision.rule is None:
+            _ask_about_answer(job, "poll", answer, is_word=is_answer)
+        elif job.unknown_answer is not None:
+            reviews.answered(job.id)
+        is_alive = is_answer and decision.rule is not None
+        if is_alive and job.state == State.RUNNING and job.submitted_at is not None:
+            _keep_alive(job, now, job.submitted_at)
+        progress = answer.progress or 0 if isinstance(answer, Answer) else 0
+        pause = _pause(job, answer.retry_after_seconds, now)
+        rows.append((job.account_id, job.id, job.claim, progress, now if is_alive else None, now + pause))
+    rows.sort(key=lambda row: row[1])
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(UNDER_WAY_SQL, [list(column) for column in zip(*rows, strict=True)])
+    return []
+
+
+def _keep_alive(job: Generation, now: datetime, since: datetime) -> None:
+    """The hold is renewed where half its time is over: "still running" renews seldom, not at each poll."""
+    half = timedelta(seconds=settings.HOLD_SECONDS / 2)
+    if job.hold is not None and job.hold.expires_at - now > half:
+        return
+    with transaction.atomic(durable=True):
+        locked = lock_job(job.id, wait=True, claim=job.claim)
+        if locked is not None and locked.state == State.RUNNING:
+            _renew(locked, now, since, unless_left=half)
 
 
 def _renew(job: Generation, now: datetime, since: datetime, *, unless_left: timedelta | None = None) -> None:
@@ -498,42 +588,58 @@ def _renew(job: Generation, now: datetime, since: datetime, *, unless_left: time
 
 
 @once_more
-def _record_verdict(
-    job: Generation,
-    status: str,
-    code: str | None,
-    message: str | None,
-    evidence: Mapping[str, Any],
-    decision: settlement.Decision,
-) -> bool:
-    """The first terminal word stands, and the hold has an hour for its settlement. False: another was first."""
+def _record_verdicts(heard: Sequence[_Heard]) -> list[Generation]:
+    """The first terminal word of each stands, and its hold has time for its settlement. Gives those that count."""
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, wait=True, claim=job.claim)
-        if locked is None or locked.is_ended:
-            return False
-        if locked.verdict_at is not None:
-            if (locked.verdict_status, locked.verdict_code) != (status, code):
-                _alert_flip(locked, status, code)
-            return False
+        locked = {row.id: row for row in _lock_jobs(Generation.objects.filter(id__in=[one[0].id for one in heard]))}
         now = clock.now()
-        if locked.state != State.AWAITING_SETTLEMENT:
-            ledger.renew(locked.account_id, hold=locked.hold_id, owner=OWNER, expires_in_seconds=settings.HOLD_SECONDS)
-        assert decision.rule is not None
-        _change(
-            locked,
-            verdict_status=status,
-            verdict_code=code,
-            verdict_message=message,
-            verdict_evidence=dict(evidence),
-            verdict_at=now,
-            verdict_rule_id=decision.rule.id,
-            next_poll_at=now + timedelta(seconds=LEASE_SECONDS),
-            **({"progress": 100} if decision.outcome == settlement.CAPTURE else {}),
-        )
-        return True
+        taken, renewed = [], []
+        for job, answer, decision in heard:
+            row = locked[job.id]
+            if row.claim != job.claim or row.is_ended:
+                continue
+            if row.verdict_at is not None:
+                if (row.verdict_status, row.verdict_code) != (answer.status, answer.code):
+                    alert_flip(row, answer.status, answer.code)
+                continue
+            rule = cast(SettlementRule, decision.rule)
+            if row.unknown_answer is not None:
+                reviews.answered(row.id)
+            if row.state != State.AWAITING_SETTLEMENT:
+                renewed.append(ledger.Group(row.account_id, [_renewal(row, settings.HOLD_SECONDS)]))
+            row.verdict_status, row.verdict_code = answer.status, answer.code
+            row.verdict_message, row.verdict_evidence = answer.message, dict(answer.evidence)
+            row.usage = dict(answer.usage) or None
+            row.verdict_at, row.verdict_rule = now, rule
+            row.next_poll_at = now + timedelta(seconds=LEASE_SECONDS)
+            if decision.outcome == settlement.CAPTURE:
+                row.progress = 100
+            taken.append(row)
+        for outcome in ledger.post(renewed) if renewed else []:
+            outcome.unwrap()
+        Generation.objects.bulk_update(taken, VERDICT_COLUMNS)
+    return taken
 
 
-def _alert_flip(job: Generation, status: str, code: str | None) -> None:
+VERDICT_COLUMNS = [
+    "verdict_status",
+    "verdict_code",
+    "verdict_message",
+    "verdict_evidence",
+    "usage",
+    "verdict_at",
+    "verdict_rule",
+    "next_poll_at",
+    "progress",
+]
+
+
+def _renewal(job: Generation, seconds: float) -> steps.Renew:
+    assert job.hold_id is not None
+    return steps.Renew(actor=OWNER, hold=job.hold_id, owner=OWNER, expires_in_seconds=int(seconds))
+
+
+def alert_flip(job: Generation, status: str, code: str | None) -> None:
     alerts.open_alert(
         "provider_changed_its_word",
         key=str(job.id),
@@ -545,53 +651,71 @@ def _alert_flip(job: Generation, status: str, code: str | None) -> None:
 # Fetch
 
 
-def fetch_output(job: Generation) -> bool:
-    """The output is stored, private, its size and length known. Says whether the job can be settled now."""
-    job = Generation.objects.get(id=job.id)
-    if job.delivered is not None:
-        return True
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file in the storage, private, and what was found in it."""
+
+    name: str
+    probe: outputs.Probe
+
+
+def claim_fetch(job: Generation) -> bool:
+    """The fetch of the job's output is this caller's, for as long as it may take."""
+    seconds = settings.OUTPUT_SECONDS_MAX * 2 + LEASE_SECONDS
+    mine = Generation.objects.filter(id=job.id, claim=job.claim, delivered__isnull=True, credits_charged=None)
+    now = clock.now()
+    job.next_poll_at = now + timedelta(seconds=seconds)
+    if not mine.update(claim=F("claim") + 1, next_poll_at=job.next_poll_at):
+        return False
+    job.claim += 1
+    return True
+
+
+async def fetched(job: Generation) -> Stored:
+    """The output is stored, private, its size and length known. No database here."""
     answer = Answer(status=job.verdict_status or "", evidence=job.verdict_evidence or {})
     with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
-        into = cast(BinaryIO, file)
-        try:
-            seconds = settings.OUTPUT_SECONDS_MAX
-            fetching = _provider(job).fetch(_as_job(job), answer, into, settings.OUTPUT_BYTES_MAX, seconds)
-            calls.run(fetching, seconds * 1.5)
-        except OutputUnavailable as error:
-            return _output_unavailable(job, str(error))
-        except ProviderError as error:
-            _postpone(job, _pause(job, error.retry_after_seconds))
-            return False
+        into, most = cast(BinaryIO, file), settings.OUTPUT_BYTES_MAX
+        await _provider(job).fetch(_as_job(job), answer, into, most, settings.OUTPUT_SECONDS_MAX)
         file.flush()
-        probe = outputs.probe(file.name)
-        if probe.content_type not in registry.operation(job.operation).delivers:
-            return _output_unavailable(job, "What the provider sent is not something that can be delivered.")
-        name = f"outputs/{job.id}/{new_id()}.{outputs.ALLOWED[probe.content_type]}"
-        file.seek(0)
-        stored = default_storage.save(name, File(file.file))
-    if not _record_output(job, stored, probe):
-        default_storage.delete(stored)
+        return await asyncio.to_thread(_store, job, file.name)
+
+
+def _store(job: Generation, path: str) -> Stored:
+    """What is in the file is in the storage; raises OutputUnavailable for what cannot be delivered."""
+    probe = outputs.probe(path)
+    if probe.content_type not in registry.operation(job.operation).delivers:
+        sentence = "What the provider sent is not something that can be delivered."
+        raise OutputUnavailable("garbage", "not_deliverable", sentence)
+    name = f"outputs/{job.id}/{new_id()}.{outputs.ALLOWED[probe.content_type]}"
+    with open(path, "rb") as file:
+        return Stored(default_storage.save(name, File(file)), probe)
+
+
+def hear_output(job: Generation, said: Stored | ProviderError) -> bool:
+    """What came of fetching is written down. Says whether the job can be settled now."""
+    if isinstance(said, OutputUnavailable):
+        return _output_unavailable(job, str(said))
+    if isinstance(said, ProviderError):
+        _postpone(job, _pause(job, said.retry_after_seconds))
+        return False
+    if not _record_output(job, said.name, said.probe):
+        default_storage.delete(said.name)
     return True
 
 
 def _output_unavailable(job: Generation, why: str) -> bool:
     """Nothing can be delivered, so nothing will be charged; staff are asked, for the provider may bill it."""
-    _ask_staff(job, f"It was completed, but its output cannot be had: {why}")
+    ask_staff(job, f"It was completed, but its output cannot be had: {why}")
     Generation.objects.filter(id=job.id, delivered__isnull=True).update(delivered={"unavailable": why[:500]})
     return True
-
-
-def _is_ready(job: Generation) -> bool:
-    """Whether the job with a verdict can be settled now; fetches the output where that is what is missing."""
-    rule = job.verdict_rule
-    return rule is not None and (rule.outcome == settlement.RELEASE or fetch_output(job))
 
 
 @once_more
 def _record_output(job: Generation, stored: str, probe: outputs.Probe) -> bool:
     """The stored file is the job's output; False where another worker's already is."""
     with transaction.atomic(durable=True):
-        locked = _lock_job(job.id, wait=True)
+        locked = lock_job(job.id, wait=True)
         if locked is None or locked.delivered is not None:
             # Also ours, where the first commit's answer was lost.
             return Output.objects.filter(generation_id=job.id, file=stored).exists()
@@ -607,7 +731,8 @@ def _record_output(job: Generation, stored: str, probe: outputs.Probe) -> bool:
             height=probe.height,
             stored_at=clock.now(),
         )
-        _change(locked, delivered={"seconds": seconds, "width": probe.width, "height": probe.height})
+        found = {"seconds": seconds, "width": probe.width, "height": probe.height}
+        change(locked, delivered=found | (locked.usage or {}))
         return True
 
 
@@ -657,8 +782,8 @@ def _plan_or_ask(job: Generation, now: datetime) -> _Plan | None:
         return _plan(job)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         log.exception("settlement_without_plan", job=str(job.id))
-        _ask_staff(job, f"It cannot be priced: {type(error).__name__} {error}")
-        _change(job, next_poll_at=now + timedelta(seconds=LEASE_SECONDS))
+        note_failure(job, f"{type(error).__name__}: {error}")
+        ask_staff(job, f"It cannot be priced: {type(error).__name__} {error}")
         return None
 
 
@@ -695,6 +820,7 @@ def _write_settled(plans: list[_Plan], now: datetime, by: str) -> None:
         job = plan.job
         job.credits_charged = plan.is_charged
         job.charged_at = job.ended_at = now
+        job.next_poll_at = now + timedelta(seconds=LOOK_BACK_SECONDS)
         job.settled_by = by
         job.loss = plan.loss
         job.error_code, job.error_message = plan.error_code, plan.error_message
@@ -712,6 +838,7 @@ def _write_settled(plans: list[_Plan], now: datetime, by: str) -> None:
             "charged_amount",
             "charged_at",
             "ended_at",
+            "next_poll_at",
             "settled_by",
             "loss",
             "error_code",
@@ -759,7 +886,7 @@ def _withhold(job: Generation, refusal: errors.BillingError) -> None:
     late = (errors.InsufficientCredits, errors.AccountInDebt, errors.AccountFrozen)
     if job.state == State.AWAITING_SETTLEMENT and isinstance(refusal, late):
         if job.outcome != Outcome.WITHHELD:
-            _change(job, outcome=Outcome.WITHHELD)
+            change(job, outcome=Outcome.WITHHELD)
             alerts.notify(
                 job.account_id,
                 f"job:{job.id}:withheld",
@@ -770,30 +897,17 @@ def _withhold(job: Generation, refusal: errors.BillingError) -> None:
             )
         return
     log.error("settlement_refused", job=str(job.id), code=refusal.code)
-    _ask_staff(job, f"Its settlement was refused: {refusal.message}"[:300])
+    note_failure(job, f"{refusal.code}: {refusal.message}")
+    ask_staff(job, f"Its settlement was refused: {refusal.message}"[:300])
 
 
-def settle_late(limit: int = 200) -> None:
-    """Jobs that succeeded after their hold had expired are paid and delivered, oldest first, where credits allow."""
-    can_pay = Q(account__is_frozen=False, account__debt=0, available__gte=F("estimate_min"))
-    payable = (
-        Generation.objects.filter(state=State.AWAITING_SETTLEMENT, verdict_at__isnull=False, delivered__isnull=False)
-        .annotate(available=F("account__balance") - F("account__held") - F("account__frozen"))
-        .filter(can_pay | Q(outcome=Outcome.EXPIRED))
+def note_failure(job: Generation, error: object) -> None:
+    """A try to settle the job broke: kept for the safety net and the figures, and tried again after LEASE_SECONDS."""
+    now = clock.now()
+    SettlementFailure.objects.create(
+        account_id=job.account_id, generation=job, occurred_at=now, error=clean_text(error)
     )
-    # One job an account and pass: the next sees what the one before it left.
-    oldest = payable.order_by("account_id", "id").distinct("account_id").values_list("id", flat=True)
-    settle(list(oldest[:limit]))
-
-
-def release_outputs_after_debt() -> None:
-    """Outputs captured while the account was in debt are delivered once nothing is owed."""
-    Output.objects.filter(
-        released_at=None,
-        deleted_at=None,
-        generation__outcome=Outcome.CHARGED,
-        generation__account__debt=0,
-    ).update(released_at=clock.Now())
+    Generation.objects.filter(id=job.id).update(next_poll_at=now + timedelta(seconds=LEASE_SECONDS))
 
 
 # Cancel
@@ -828,7 +942,7 @@ def cancel(account: UUID, job_id: UUID) -> Generation:
 @once_more
 def _cancel_unsubmitted(account: UUID, job_id: UUID) -> Generation:
     with transaction.atomic(durable=True):
-        job = _lock_job(job_id, wait=True, account_id=account)
+        job = lock_job(job_id, wait=True, account_id=account)
         if job is None:
             raise JobNotFound
         if job.state == State.SUBMITTING:
@@ -840,7 +954,7 @@ def _cancel_unsubmitted(account: UUID, job_id: UUID) -> Generation:
         if job.state == State.QUEUED:
             now = clock.now()
             ledger.release(account, hold=job.hold_id, owner=OWNER, actor=OWNER, user=job.user_id)
-            _change(
+            change(
                 job,
                 state=State.CANCELLED,
                 outcome=Outcome.REFUNDED,
@@ -858,33 +972,14 @@ def _cancel_unsubmitted(account: UUID, job_id: UUID) -> Generation:
 # Expire
 
 
+@once_more
 def expire(job_id: UUID) -> None:
-    """A hold that is due: the provider is asked once more; unless that settles or renews it, the credits are back.
+    """A hold that is due, after a question to the provider asked when it was: the credits are back.
 
     The job then waits in AWAITING_SETTLEMENT, still asked, or has EXPIRED where it was never submitted.
     """
-    job = Generation.objects.filter(id=job_id, credits_charged=None).first()
-    if job is None:
-        return
-    if job.verdict_at is not None:
-        settle(_those([job], _is_ready))
-    elif job.state == State.RUNNING:
-        poll(_claim_now(job))
-    elif job.state == State.SUBMITTING:
-        _resolve_doubts([job])
-    _expire_if_due(job_id)
-
-
-def _claim_now(job: Generation) -> list[Generation]:
-    """The job, claimed whenever it was to be asked next."""
-    Generation.objects.filter(id=job.id, verdict_at=None).update(next_poll_at=clock.Now())
-    return claim_due(only=job.id)
-
-
-@once_more
-def _expire_if_due(job_id: UUID) -> None:
     with transaction.atomic(durable=True):
-        job = _lock_job(job_id, state__in=UNDER_WAY)
+        job = lock_job(job_id, state__in=UNDER_WAY)
         if job is None:
             return
         hold = _hold(job)
@@ -894,10 +989,10 @@ def _expire_if_due(job_id: UUID) -> None:
             return
         ledger.expire_hold(job.account_id, hold=hold.id, owner=OWNER, actor=OWNER, user=job.user_id)
         if job.state == State.QUEUED:
-            _end_expired(job, now, "It was never started, and its reservation ended.")
+            end_expired(job, now, "It was never started, and its reservation ended.")
             return
         is_success = job.verdict_at is not None
-        _change(
+        change(
             job,
             state=State.AWAITING_SETTLEMENT,
             outcome=Outcome.WITHHELD if is_success else Outcome.EXPIRED,
@@ -913,8 +1008,8 @@ def _expire_if_due(job_id: UUID) -> None:
         )
 
 
-def _end_expired(job: Generation, now: datetime, sentence: str) -> None:
-    _change(
+def end_expired(job: Generation, now: datetime, sentence: str) -> None:
+    change(
         job,
         state=State.EXPIRED,
         outcome=Outcome.EXPIRED,
@@ -928,55 +1023,6 @@ def _end_expired(job: Generation, now: datetime, sentence: str) -> None:
     )
 
 
-def alert_long_holds() -> None:
-    """Staff are told of jobs that have kept credits in a hold for HOLD_ALERT_SECONDS, once each."""
-    before = clock.now() - timedelta(seconds=settings.HOLD_ALERT_SECONDS)
-    told = alerts.open_keys("hold_open_long")
-    long = Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__placed_at__lte=before)
-    for job in long.exclude(id__in=told)[:100]:
-        alerts.open_alert(
-            "hold_open_long",
-            key=str(job.id),
-            sentence=f"A job at {job.provider} has held {credits.display(job.estimate_max)} credits for hours.",
-            facts={"generation": str(job.id), "state": job.state},
-        )
-
-
-def end_waiting() -> None:
-    """Jobs whose provider was silent, or that stayed unpaid, for too long have ended; unpaid outputs are deleted."""
-    now = clock.now()
-    silent = Q(verdict_at=None, submitted_at__lte=now - timedelta(days=settings.SILENT_DAYS))
-    unpaid = Q(verdict_at__lte=now - timedelta(days=settings.UNPAID_DAYS))
-    waiting = Generation.objects.filter(silent | unpaid, state=State.AWAITING_SETTLEMENT)
-    for job_id in waiting.values_list("id", flat=True)[:200]:
-        with transaction.atomic(durable=True):
-            job = _lock_job(job_id, state=State.AWAITING_SETTLEMENT)
-            if job is None:
-                continue
-            is_silent = job.verdict_at is None
-            _end_expired(
-                job,
-                now,
-                "The provider never said how it ended." if is_silent else "It was never paid for, so it was deleted.",
-            )
-        delete_outputs(Output.objects.filter(generation_id=job_id))
-
-
-def delete_old_outputs() -> None:
-    """Delivered outputs are kept for OUTPUT_KEEP_DAYS; those of jobs that ended without delivery are not kept."""
-    before = clock.now() - timedelta(days=settings.OUTPUT_KEEP_DAYS)
-    delete_outputs(Output.objects.filter(stored_at__lte=before, released_at__lte=before))
-    ended = (State.FAILED, State.CANCELLED, State.EXPIRED)
-    delete_outputs(Output.objects.filter(released_at=None, generation__state__in=ended))
-
-
-def delete_outputs(which: QuerySet[Output]) -> None:
-    """The files are gone, then their rows say so: a crash between the two is finished by the next pass."""
-    for output in which.filter(deleted_at=None)[:500]:
-        default_storage.delete(output.file)
-        Output.objects.filter(id=output.id).update(deleted_at=clock.Now())
-
-
 # Staff
 
 
@@ -984,7 +1030,7 @@ def delete_outputs(which: QuerySet[Output]) -> None:
 def waive(job_id: UUID, *, staff: int, reason: str) -> Generation:
     """The withheld output is delivered without payment; who and why is on the job. Raises CannotSettle."""
     with transaction.atomic(durable=not connection.in_atomic_block):
-        job = _lock_job(job_id, wait=True)
+        job = lock_job(job_id, wait=True)
         if job is None or job.state != State.AWAITING_SETTLEMENT or job.outcome != Outcome.WITHHELD:
             raise CannotSettle("Only an output that is withheld can be delivered unpaid.")
         if job.delivered is None:
@@ -992,7 +1038,7 @@ def waive(job_id: UUID, *, staff: int, reason: str) -> Generation:
         # refusing ends
 
         now = clock.now()
-        _change(
+        change(
             job,
             state=State.SUCCEEDED,
             outcome=Outcome.WAIVED,
@@ -1023,7 +1069,7 @@ def settle_by_hand(job_id: UUID, *, outcome: str, staff: int, reason: str) -> Ge
     """
     by = f"user:{staff}"
     with transaction.atomic(durable=not connection.in_atomic_block):
-        job = _lock_job(job_id, wait=True)
+        job = lock_job(job_id, wait=True)
         if job is None or job.is_ended:
             raise CannotSettle
         is_success = job.verdict_rule is not None and job.verdict_rule.outcome == settlement.CAPTURE
@@ -1035,7 +1081,7 @@ def settle_by_hand(job_id: UUID, *, outcome: str, staff: int, reason: str) -> Ge
             now = clock.now()
             if job.state != State.AWAITING_SETTLEMENT:
                 ledger.release(job.account_id, hold=job.hold_id, owner=OWNER, actor=by, reason=reason)
-            _change(
+            change(
                 job,
                 state=State.FAILED,
                 outcome=Outcome.REFUNDED,
@@ -1059,58 +1105,32 @@ def settle_by_hand(job_id: UUID, *, outcome: str, staff: int, reason: str) -> Ge
     return job
 
 
-# Look back
-
-
-def look_back(limit: int = 100) -> None:
-    """Settled jobs' providers are asked once more: whoever takes a word back is reported, and nothing moves."""
-    now = clock.now()
-    ended = Generation.objects.filter(
-        is_looked_back=False,
-        credits_charged__isnull=False,
-        ended_at__lte=now - timedelta(seconds=LOOK_BACK_SECONDS),
-    )
-    recent = list(ended.order_by("ended_at")[:limit])
-    asked = [job for job in recent if job.provider_job_id is not None and job.verdict_at is not None]
-    done = {job.id for job in recent} - {job.id for job in asked}
-    for job, answer in zip(asked, _ask_all(asked), strict=True):
-        if isinstance(answer, Answer) and answer.is_terminal and answer.status != job.verdict_status:
-            _alert_flip(job, answer.status, answer.code)
-        if isinstance(answer, Answer) or (job.ended_at is not None and job.ended_at <= now - timedelta(hours=1)):
-            done.add(job.id)
-    Generation.objects.filter(id__in=done).update(is_looked_back=True)
-
-
 # What is due: the sweep's passes find it by the rows alone
 
 
-def due_submissions(limit: int = 100) -> list[UUID]:
-    return _due(Generation.objects.filter(state=State.QUEUED, next_poll_at__lte=clock.Now()), limit)
-
-
-def resolve_doubts(limit: int = POLLS_MAX) -> None:
-    """Submissions whose end nobody knows are looked up, each by one worker at a time."""
-    with transaction.atomic():
-        jobs = list(
-            Generation.objects.filter(
-                Q(state=State.SUBMITTING) | Q(state=State.AWAITING_SETTLEMENT, provider_job_id=None),
-                verdict_at=None,
-                next_poll_at__lte=clock.Now(),
-            ).select_for_update(skip_locked=True, of=("self",))[:limit]
-        )
-        for job in jobs:
-            _change(job, claim=job.claim + 1, next_poll_at=clock.now() + timedelta(seconds=LEASE_SECONDS))
-    _resolve_doubts(jobs)
+def due_submissions(limit: int, before: datetime | clock.Now | None = None) -> list[tuple[UUID, str]]:
+    """Jobs that wait to be submitted, each with its provider."""
+    due = Generation.objects.filter(state=State.QUEUED, next_poll_at__lte=before or clock.Now())
+    return list(due.order_by("next_poll_at").values_list("id", "provider")[:limit])
 
 
 def due_settlements(limit: int = 500) -> list[UUID]:
-    """Jobs with a verdict that somebody should have settled by now, and did not."""
-    return _due(
-        Generation.objects.filter(
-            verdict_at__isnull=False, credits_charged=None, next_poll_at__lte=clock.Now(), state__in=UNDER_WAY
-        ),
-        limit,
+    """Jobs with a verdict, and the output that it needs, that somebody should have settled by now, and did not."""
+    due = Generation.objects.filter(verdict_at__isnull=False, credits_charged=None, next_poll_at__lte=clock.Now())
+    failed = Q(verdict_rule__outcome=settlement.RELEASE, state__in=(*UNDER_WAY, State.AWAITING_SETTLEMENT))
+    return _due(due.filter(failed | Q(delivered__isnull=False, state__in=UNDER_WAY)), limit)
+
+
+def due_fetches(limit: int, before: datetime | clock.Now | None = None) -> list[Generation]:
+    """Jobs that succeeded and whose output is not here yet."""
+    due = Generation.objects.filter(
+        verdict_at__isnull=False,
+        delivered__isnull=True,
+        credits_charged=None,
+        verdict_rule__outcome=settlement.CAPTURE,
+        next_poll_at__lte=before or clock.Now(),
     )
+    return list(due.order_by("next_poll_at")[:limit])
 
 
 def due_expiries(limit: int = 100) -> list[UUID]:
@@ -1120,26 +1140,20 @@ def due_expiries(limit: int = 100) -> list[UUID]:
     )
 
 
-def settle_due() -> None:
-    """What has a verdict is settled, its output fetched first where that is missing."""
-    due = Generation.objects.filter(id__in=due_settlements()).select_related("verdict_rule")
-    settle(_those(due, _is_ready))
+def due_late(limit: int = 200) -> list[UUID]:
+    """Jobs that succeeded after their hold had expired and can be paid now: the oldest of each account.
 
-
-def settle_expired() -> None:
-    """After the hold's end: a success's output is fetched, to be paid for late; a failure is settled."""
-    waiting = Generation.objects.filter(state=State.AWAITING_SETTLEMENT)
-    failed = waiting.filter(verdict_rule__outcome=settlement.RELEASE)
-    settle(list(failed.values_list("id", flat=True)[:200]))
-    succeeded = waiting.filter(
-        verdict_at__isnull=False,
-        delivered__isnull=True,
-        verdict_rule__outcome=settlement.CAPTURE,
-        next_poll_at__lte=clock.Now(),
-    )[:50]
-    for job in succeeded:
-        _postpone(job, timedelta(seconds=LEASE_SECONDS))
-        _those([job], fetch_output)
+    One an account and pass, so that the next sees what the one before it left.
+    """
+    can_pay = Q(account__is_frozen=False, account__debt=0, available__gte=F("estimate_min"))
+    payable = (
+        Generation.objects.filter(state=State.AWAITING_SETTLEMENT, verdict_at__isnull=False, delivered__isnull=False)
+        .annotate(available=F("account__balance") - F("account__held") - F("account__frozen"))
+        .filter(can_pay | Q(outcome=Outcome.EXPIRED))
+        .exclude(next_poll_at__gt=clock.Now(), settlement_failures__isnull=False)
+    )
+    oldest = payable.order_by("account_id", "id").distinct("account_id").values_list("id", flat=True)
+    return list(oldest[:limit])
 
 
 def _due(rows: QuerySet[Generation], limit: int) -> list[UUID]:
@@ -1149,25 +1163,32 @@ def _due(rows: QuerySet[Generation], limit: int) -> list[UUID]:
 # Parts
 
 
-def _those(jobs: Iterable[Generation], verb: Callable[[Generation], object]) -> list[UUID]:
-    """The ids of the jobs to which the verb said yes.
+Of = TypeVar("Of", bound=tuple[Any, ...])
 
-    One that broke stops no other: it is in the log, and is looked at again after LEASE_SECONDS.
+
+def _those_together(of_jobs: Sequence[Of], verb: Callable[[Sequence[Of]], list[Generation]]) -> list[Generation]:
+    """What the verb gave for all of them at once; where it broke, for each by itself, so that none stops another.
+
+    The one that broke it is in the log, and is looked at again after LEASE_SECONDS.
     """
-    found = []
-    for job in jobs:
-        try:
-            if once_more(verb)(job):
-                found.append(job.id)
-        except Exception:
-            log.exception("job_set_aside", job=str(job.id), state=job.state)
+    if not of_jobs:
+        return []
+    try:
+        return verb(of_jobs)
+    except Exception:
+        if len(of_jobs) > 1:
+            log.exception("batch_taken_apart", jobs=len(of_jobs))
             connection.close_if_unusable_or_obsolete()
-            with suppress(DatabaseError):
-                _postpone(job, timedelta(seconds=LEASE_SECONDS))
-    return found
+            return [job for one in of_jobs for job in _those_together([one], verb)]
+        job: Generation = of_jobs[0][0]
+        log.exception("job_set_aside", job=str(job.id), state=job.state)
+        connection.close_if_unusable_or_obsolete()
+        with suppress(DatabaseError):
+            _postpone(job, timedelta(seconds=LEASE_SECONDS))
+        return []
 
 
-def _lock_job(job_id: UUID, *, wait: bool = False, **of: Any) -> Generation | None:
+def lock_job(job_id: UUID, *, wait: bool = False, **of: Any) -> Generation | None:
     """The job's row, locked before its account's; None where it is not as asked, or another worker has it."""
     rows = Generation.objects.select_for_update(skip_locked=not wait, of=("self",), no_key=True)
     return rows.filter(id=job_id, **of).select_related("verdict_rule", "tool_cost").first()
@@ -1184,7 +1205,7 @@ def _lock_jobs(rows: QuerySet[Generation]) -> list[Generation]:
     return list(locked.order_by("id"))
 
 
-def _change(job: Generation, **changes: Any) -> None:
+def change(job: Generation, **changes: Any) -> None:
     """These columns, and no others, are written; the row is locked by the caller."""
     for name, value in changes.items():
         setattr(job, name, value)
@@ -1195,12 +1216,13 @@ def _postpone(job: Generation, pause: timedelta) -> None:
     Generation.objects.filter(id=job.id, claim=job.claim).update(next_poll_at=clock.now() + pause)
 
 
-def _pause(job: Generation, retry_after_seconds: float | None) -> timedelta:
+def _pause(job: Generation, retry_after_seconds: float | None, now: datetime | None = None) -> timedelta:
     """Until the next question: a tenth of the job's age, between the two settings; later where the provider asks."""
     since = job.accepted_at or job.submitted_at or job.created_at
-    age = (clock.now() - since).total_seconds()
-    seconds = min(max(age / 10, settings.POLL_SECONDS), settings.POLL_SECONDS_MAX)
-    return timedelta(seconds=max(seconds, retry_after_seconds or 0))
+    age = ((now or clock.now()) - since).total_seconds()
+    least, most = settings.POLL_SECONDS, settings.POLL_SECONDS_MAX
+    seconds = pacing.next_pause_seconds(age, retry_after_seconds, random.random, least=least, most=most)
+    return timedelta(seconds=seconds)
 
 
 def _end_attempt(attempt: Attempt, result: Attempt.Result, evidence: Mapping[str, Any]) -> None:
@@ -1211,14 +1233,28 @@ def _evidence(error: ProviderError) -> dict[str, Any]:
     return {"status": error.status, "code": error.code, "message": error.message, **error.evidence}
 
 
-def _ask_staff(job: Generation, why: str) -> None:
+def ask_staff(job: Generation, why: str) -> None:
     """The job is on the staff's list with the reason, and an alert is open."""
     Generation.objects.filter(id=job.id).update(review=why[:300])
     alerts.open_alert("job_needs_review", key=str(job.id), sentence=why[:300], facts={"generation": str(job.id)})
 
 
-def _decide(job: Generation, phase: str, status: str, code: str | None) -> settlement.Decision:
-    rules = SettlementRule.objects.filter(phase=phase, superseded_at=None)
+def _ask_about_answer(job: Generation, phase: str, answer: Answer | ProviderError, *, is_word: bool) -> None:
+    """Staff are asked what an answer means that no rule knows; once, for as long as it stays the same."""
+    if reviews.is_same(job, phase, answer.status, answer.code):
+        return
+    unknown = reviews.answer(phase, answer.status, answer.code, answer.message, is_word=is_word)
+    Generation.objects.filter(id=job.id).update(unknown_answer=unknown)
+    ask_staff(job, reviews.in_words(unknown))
+
+
+def _rules(phase: str) -> list[SettlementRule]:
+    return list(SettlementRule.objects.filter(phase=phase, superseded_at=None))
+
+
+def _decide(
+    rules: list[SettlementRule], job: Generation, phase: str, status: str, code: str | None
+) -> settlement.Decision:
     return settlement.decide(
         rules, phase=phase, provider=job.provider, operation=job.operation, status=status, code=code
     )
@@ -1232,11 +1268,12 @@ def _provider(job: Generation) -> Provider:
         raise Unknown("not_offered", message=str(error)) from error
 
 
-def _as_job(job: Generation) -> Job:
+def _as_job(job: Generation, graph: dict[str, Any] | None = None) -> Job:
     return Job(
         str(job.id),
         job.operation,
         job.inputs,
         job.provider_job_id,
+        graph=graph,
         is_cancel_asked=job.cancel_asked_at is not None,
     )

@@ -66,7 +66,7 @@ def graph(operation: str, provider: str) -> dict[str, object] | None:
 
 
 def install() -> int:
-    """Every route of the settings' DEFAULT_PROVIDERS is there, new ones behind those of staff; says how many are new."""
+    """Every route of the settings' DEFAULT_PROVIDERS is there, as staff left it; says how many are new."""
     known = {(route.operation, route.provider) for route in Route.objects.all()}
     new = [
         Route(operation=operation, provider=name, position=10 * (1 + place))

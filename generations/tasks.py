@@ -11,7 +11,9 @@ import structlog
 from django.db import close_old_connections
 from django_q.brokers import get_broker
 
-from . import lifecycle
+from billing import clock
+
+from . import afterwards, lifecycle, rounds, safety_net
 from .models import Generation
 
 log = structlog.get_logger("holdfast.sweep")
@@ -20,7 +22,9 @@ Result = TypeVar("Result")
 
 FOLLOW_SECONDS = 20
 SWEEP_SECONDS = 54
-SUBMIT_SECONDS = 10
+# A call that has begun is waited for, so long at most; the queue's own time-out is longer.
+FINISH_SECONDS = 60
+CHORES_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
 
@@ -30,54 +34,63 @@ def follow(job_id: str) -> None:
     The sweep does the rest. It asks about many jobs at once, where this occupies a process for one.
     """
     which = UUID(job_id)
-    lifecycle.submit(which)
+    rounds.submit(which)
     until = time.monotonic() + FOLLOW_SECONDS
     while time.monotonic() < until and not get_broker().queue_size():
         state = Generation.objects.filter(id=which, credits_charged=None).values_list("state", flat=True).first()
         if state != Generation.State.RUNNING:
             return
-        lifecycle.poll(lifecycle.claim_due(only=which))
+        rounds.poll(lifecycle.claim_due(only=which))
         time.sleep(PAUSE_SECONDS)
 
 
 def sweep(seconds: float = SWEEP_SECONDS) -> None:
     """Everything that is due was done, again and again for so many seconds; 0 makes one pass."""
+    if not seconds:
+        sweep_once()
+        return
     until = time.monotonic() + seconds
-    while True:
-        busy = sweep_once()
-        if time.monotonic() >= until:
-            return
-        if not busy:
+    round = rounds.Round()
+    chores_at = 0.0
+    while time.monotonic() < until:
+        if time.monotonic() >= chores_at:
+            _chores(round)
+            chores_at = time.monotonic() + CHORES_SECONDS
+        begun = _guard(round.begin)
+        heard = _guard(round.hear, PAUSE_SECONDS)
+        if not begun and not heard and not len(round.calls):
             time.sleep(PAUSE_SECONDS)
         close_old_connections()
+    _guard(round.finish, FINISH_SECONDS)
 
 
-def sweep_once() -> bool:
-    """One pass over what is due. Says whether there was anything. One broken job stops no other."""
-    submissions = _guard(lifecycle.due_submissions) or []
-    until = time.monotonic() + SUBMIT_SECONDS
-    for job_id in submissions:
-        _guard(lifecycle.submit, job_id)
-        if time.monotonic() > until:
-            break  # a provider that takes its time does not keep the rest of the pass waiting; they stay due
-    _guard(lifecycle.resolve_doubts)
-    jobs = _guard(lifecycle.claim_due)
-    if jobs:
-        _guard(lifecycle.poll, jobs)
-    _guard(lifecycle.settle_due)
+def sweep_once() -> None:
+    """One pass over what is due now. One broken job stops no other."""
+    round = rounds.Round()
+    before = clock.now()
+    _guard(round.ask_last_questions)
+    while _guard(round.begin, before) or len(round):
+        _guard(round.hear)
+    _chores(round)
+    _guard(round.finish, FINISH_SECONDS)
+
+
+def _chores(round: rounds.Round) -> None:
+    """What needs no provider, or not now."""
+    _guard(round.ask_last_questions)
+    _guard(lambda: safety_net.settle(lifecycle.due_settlements()))
+    _guard(safety_net.rescue)
     for job_id in _guard(lifecycle.due_expiries) or []:
         _guard(lifecycle.expire, job_id)
+    _guard(lambda: safety_net.settle(lifecycle.due_late()))
     for chore in (
-        lifecycle.settle_expired,
-        lifecycle.settle_late,
-        lifecycle.release_outputs_after_debt,
-        lifecycle.look_back,
-        lifecycle.alert_long_holds,
-        lifecycle.end_waiting,
-        lifecycle.delete_old_outputs,
+        afterwards.release_outputs_after_debt,
+        round.look_back,
+        safety_net.alert_long_holds,
+        afterwards.end_waiting,
+        afterwards.delete_old_outputs,
     ):
         _guard(chore)
-    return bool(submissions or jobs)
 
 
 def _guard(step: Callable[..., Result], *args: object) -> Result | None:

@@ -40,8 +40,8 @@ class _Loop:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self.kept: dict[str, Any] = {}
-        self.limits: dict[str, asyncio.Semaphore] = {}
-        threading.Thread(target=self.loop.run_forever, name="provider-calls", daemon=True).start()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="provider-calls", daemon=True)
+        self.thread.start()
 
 
 _starting = threading.Lock()
@@ -51,7 +51,7 @@ _loop: _Loop | None = None
 def _here() -> _Loop:
     global _loop
     with _starting:
-        if _loop is None or _loop.pid != os.getpid():
+        if _loop is None or _loop.pid != os.getpid() or not _loop.thread.is_alive():
             _loop = _Loop()
         return _loop
 
@@ -91,13 +91,15 @@ async def _within(call: Awaitable[Said], seconds: float | None) -> Said:
         raise
     except TimeoutError as error:
         raise Unknown("timeout", "no_end", "The provider did not answer in time.") from error
-    except Exception as error:
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # whatever it is, it must not end the loop that everybody's calls run on
         log.exception("provider_broke")
         raise Unknown("broken", type(error).__name__, "The answer could not be worked with.") from error
 
 
 class Calls(Generic[Tag]):
-    """Calls under way, at most `at_once` of each provider at a time, whose answers are taken as they come.
+    """Calls under way, at most `at_once` of each lane at a time, whose answers are taken as they come.
 
     Memory is bounded by whoever adds no more than there is `room` for.
     """
@@ -113,14 +115,19 @@ class Calls(Generic[Tag]):
         """How many calls have not been taken yet."""
         return self.waiting.total()
 
-    def room(self, provider: str) -> int:
-        """How many more calls to the provider keep it busy without piling up."""
-        return max(2 * self.at_once - self.waiting[provider], 0)
+    def room(self, lane: str) -> int:
+        """How many more calls keep the lane busy without piling up."""
+        return max(2 * self.at_once - self.waiting[lane], 0)
 
-    def add(self, provider: str, tag: Tag, call: Callable[[], Awaitable[Any]], seconds: float | None = None) -> None:
+    def idle(self, lane: str) -> int:
+        """How many more calls would be made at once."""
+        return max(self.at_once - self.waiting[lane], 0)
+
+    def add(self, lane: str, tag: Tag, call: Callable[[], Awaitable[Any]], seconds: float | None = None) -> None:
         """The call is made when its turn comes; `take` will give its answer, or ProviderError, with the tag."""
-        self.waiting[provider] += 1
-        limit = self._limits.setdefault(provider, asyncio.Semaphore(self.at_once))
+        _refuse_in_transaction()
+        self.waiting[lane] += 1
+        limit = self._limits.setdefault(lane, asyncio.Semaphore(self.at_once))
 
         async def ask() -> None:
             async with limit:
@@ -128,7 +135,7 @@ class Calls(Generic[Tag]):
                     said: Any = await _within(call(), seconds)
                 except ProviderError as error:
                     said = error
-            self._answered.put((provider, tag, said))
+            self._answered.put((lane, tag, said))
 
         asyncio.run_coroutine_threadsafe(ask(), _here().loop)
 
@@ -139,24 +146,13 @@ class Calls(Generic[Tag]):
         until = time.monotonic() + seconds
         with suppress(queue.Empty):
             while len(found) < min(most, len(self) + len(found)):
-                provider, tag, said = self._answered.get(timeout=max(until - time.monotonic(), 0))
+                lane, tag, said = self._answered.get(timeout=max(until - time.monotonic(), 0))
                 if not found:
                     until = min(until, time.monotonic() + TAKE_TOGETHER_SECONDS)
-                self.waiting[provider] -= 1
+                self.waiting[lane] -= 1
                 found.append((tag, said))
         return found
 
 
 # So long the first answer waits for others, to be written down with them.
 TAKE_TOGETHER_SECONDS = 0.05
-
-
-def all_of(calls: list[tuple[str, Callable[[], Awaitable[Any]]]], seconds: float | None = None) -> list[Any]:
-    """The answers to a few calls, each (provider, call), in their order; an error stands where one was raised."""
-    made: Calls[int] = Calls()
-    for number, (provider, call) in enumerate(calls):
-        made.add(provider, number, call, seconds)
-    found: dict[int, Any] = {}
-    while len(made):
-        found |= dict(made.take(1.0))
-    return [found[number] for number in range(len(calls))]

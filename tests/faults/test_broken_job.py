@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from django.core.files.storage import default_storage
 
-from generations import lifecycle, tasks
+from generations import lifecycle, rounds, tasks
 from generations.models import Generation
 from tests.generations.trip import Job, Trip
 from tests.instance import until
@@ -87,7 +87,7 @@ def test_a_provider_that_keeps_one_job_waiting_holds_up_no_other(
     with ThreadPoolExecutor(1) as beside:
         opened = beside.submit(open_when_the_others_are_settled)
         trip.advance(5)
-        lifecycle.poll(lifecycle.claim_due())
+        rounds.poll(lifecycle.claim_due())
         opened.result()
 
     # Its provider was waited for no longer than ever; had the others been kept waiting, it would have timed out.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from generations import lifecycle
+from generations import lifecycle, rounds
 from generations.providers.rehearsal import Rehearsal
 from tests.generations.trip import Job, Trip
 from tests.instance import ROOT, until
@@ -24,9 +24,17 @@ import django
 from django.conf import settings
 settings.DATABASES["default"]["NAME"] = sys.argv[1]
 django.setup()
-from generations import lifecycle
-lifecycle.submit(UUID(sys.argv[2]))
+from generations import rounds
+rounds.submit(UUID(sys.argv[2]))
 """
+
+
+def look_up_doubts() -> None:
+    """What a sweep does about submissions whose end nobody knows."""
+    alone = rounds.Round()
+    for job in lifecycle.claim_doubts(100):
+        alone.look_up(job)
+    alone.finish()
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def test_what_is_accepted_after_a_look_up_found_nothing_is_not_submitted_again(t
 
     with submitting(job, "before_accept") as worker:
         trip.advance(45)
-        lifecycle.resolve_doubts()
+        look_up_doubts()
         assert job.row.state == "queued"
         trip.stand_in.post("release", reference=str(job.id))
         assert worker.wait(60) == 0
@@ -133,7 +141,7 @@ def test_a_job_that_takes_three_workers_down_is_left_to_staff(trip: Trip, settin
     for _ in range(lifecycle.DOUBTS_MAX):
         killed_while_submitting(job, "before_accept")
         trip.advance(45)
-        lifecycle.resolve_doubts()
+        look_up_doubts()
         assert job.row.state == "queued"
         trip.advance(60)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import OperationalError, connection
 
-from generations import lifecycle, tasks
+from generations import lifecycle, rounds, tasks
 from generations.models import Generation, Output
 from tests.generations.trip import Job, Trip
 
@@ -61,7 +61,7 @@ def with_a_verdict(trip: Trip, monkeypatch: pytest.MonkeyPatch, prompt: str = "A
     trip.advance(5)
     with monkeypatch.context() as only:
         only.setattr(lifecycle, "settle", lambda ids, by="provider": None)
-        lifecycle.poll(lifecycle.claim_due(only=job.id))
+        rounds.poll(lifecycle.claim_due(only=job.id))
     assert job.row.verdict_at is not None
     assert job.row.credits_charged is None
     return job
@@ -147,7 +147,7 @@ def test_no_step_of_the_sweep_is_stopped_by_one_given_up_transaction(trip: Trip,
         before = BEFORE.get(step, "running")
         job = trip.start("[slow 30s]" if (before, after) == ("running", "running") else "A lighthouse")
         if before != "queued":
-            lifecycle.submit(job.id)
+            rounds.submit(job.id)
         if before == "submitting":  # its worker died after the provider had accepted, before it could write that down
             Generation.objects.filter(id=job.id).update(state=before, provider_job_id=None, accepted_at=None)
         trip.advance(25)

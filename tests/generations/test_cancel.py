@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from generations import lifecycle
+from generations import lifecycle, rounds
 from tests.billing.purse import Purse
 from tests.generations.trip import Trip
 
@@ -64,7 +64,7 @@ def test_what_has_ended_cannot_be_cancelled(trip: Trip, prompt: str) -> None:
     if prompt == "cancelled":
         lifecycle.cancel(trip.purse.id, job.id)
     elif prompt == "overdue":
-        lifecycle.submit(job.id)
+        rounds.submit(job.id)
         trip.advance(hours=1.1)
         trip.sweep()
     else:
@@ -77,7 +77,7 @@ def test_what_has_ended_cannot_be_cancelled(trip: Trip, prompt: str) -> None:
 
 def test_a_submission_in_doubt_cannot_be_cancelled(trip: Trip) -> None:
     job = trip.start("[timeout_after_accept]")
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     with trip.nothing_moves(), pytest.raises(lifecycle.CannotCancel):
         lifecycle.cancel(trip.purse.id, job.id)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing import credits, ledger
-from generations import lifecycle
+from generations import lifecycle, rounds
 from generations.models import ProviderJob
 from tests.generations.trip import Trip
 
@@ -23,7 +23,7 @@ def test_a_timeout_after_the_acceptance_is_found_by_looking_up_and_never_submitt
     trip: Trip, provider_calls: list[str]
 ) -> None:
     job = trip.start("[timeout_after_accept]")
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     assert job.stands == ("submitting", "open", None)
     assert job.attempts == ["doubt"]
     assert job.row.provider_job_id is None
@@ -40,7 +40,7 @@ def test_a_503_on_submit_is_doubt_and_is_tried_again_only_after_the_look_up_foun
     trip: Trip, provider_calls: list[str]
 ) -> None:
     job = trip.start("[submit 503]")
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     assert job.attempts == ["doubt"]
     trip.sweep(12)
 
@@ -74,12 +74,12 @@ def test_a_provider_that_cannot_be_reached_is_asked_later(trip: Trip, settings: 
 
 def test_a_429_on_submit_waits_as_long_as_the_provider_asks(trip: Trip) -> None:
     job = trip.start("[submit 429]")
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     assert job.stands == ("queued", "open", None)
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     assert job.attempts == ["later"], "it was asked again at once"
     trip.clock.advance(seconds=1.1)
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     assert job.attempts == ["later", "later"]
 
 
@@ -159,14 +159,14 @@ def test_a_silent_provider_is_asked_when_the_hold_is_due_then_the_credits_are_ba
 def test_no_hold_expires_before_the_question_that_was_asked_when_it_was_due(trip: Trip) -> None:
     job = trip.running("[silent]")
     trip.advance(hours=2)
-    lifecycle._expire_if_due(job.id)
+    lifecycle.expire(job.id)
     assert job.stands == ("running", "open", None)
 
 
 def test_an_answer_to_the_last_question_settles_instead_of_expiring(trip: Trip) -> None:
     job = trip.running("[slow 50m]")
     trip.advance(hours=1, minutes=1)
-    lifecycle.expire(job.id)
+    rounds.expire(job.id)
     assert job.stands == ("succeeded", "captured", "charged")
 
 

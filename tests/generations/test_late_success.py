@@ -9,8 +9,8 @@ from django.db import connection
 
 from billing import ledger
 from billing.models import Notice
-from generations import lifecycle, tasks
-from tests.generations.trip import MICRO, Job, Trip
+from generations import afterwards, lifecycle, rounds, tasks
+from tests.generations.trip import MICRO, Job, Trip, asked, heard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -150,9 +150,9 @@ def test_nothing_but_a_withheld_output_is_waived(trip: Trip, state: str) -> None
     prompt = {"running": "[slow 1h]", "failed": "[failed x]", "expired without a word": "[silent]"}.get(state, "A boat")
     job = trip.start(prompt)
     if state == "running":
-        lifecycle.submit(job.id)
+        rounds.submit(job.id)
     elif state == "expired without a word":
-        lifecycle.submit(job.id)
+        rounds.submit(job.id)
         trip.advance(hours=1.1)
         trip.sweep()
         assert job.row.state == "awaiting_settlement"
@@ -191,9 +191,9 @@ def test_a_file_that_a_crash_left_after_the_end_is_deleted_by_the_next_pass(
         def crash(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        broken.setattr(lifecycle, "delete_outputs", crash)
+        broken.setattr(afterwards, "delete_outputs", crash)
         with pytest.raises(KeyboardInterrupt):
-            lifecycle.end_waiting()
+            afterwards.end_waiting()
     assert job.row.state == "expired"
     assert job.has_file
     trip.sweep()
@@ -283,14 +283,16 @@ def test_an_output_larger_than_the_limit_is_not_charged(trip: Trip, settings: An
 
 def test_an_output_that_cannot_be_fetched_now_is_fetched_later(trip: Trip, settings: Any) -> None:
     job = trip.start()
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     trip.advance(5)
     url, settings.REHEARSAL_URL = settings.REHEARSAL_URL, None
     (claimed,) = lifecycle.claim_due()
     settings.REHEARSAL_URL = url
-    answer = lifecycle._ask(claimed)
+    answer = asked(claimed)
     settings.REHEARSAL_URL = "http://127.0.0.1:9"
-    assert not lifecycle._hear(claimed, answer)
+    alone = rounds.Round()
+    alone.go_on(lifecycle.hear([(claimed, answer)]))
+    alone.finish()
     assert job.row.verdict_status == "completed"
     assert job.stands == ("running", "open", None)
     trip.clock.advance(minutes=2)
@@ -306,12 +308,12 @@ def test_an_output_that_never_comes_within_the_hour_is_withheld_and_charged_when
     trip: Trip, settings: Any
 ) -> None:
     job = trip.start()
-    lifecycle.submit(job.id)
+    rounds.submit(job.id)
     trip.advance(5)
     (claimed,) = lifecycle.claim_due()
-    answer = lifecycle._ask(claimed)
+    answer = asked(claimed)
     url, settings.REHEARSAL_URL = settings.REHEARSAL_URL, "http://127.0.0.1:9"
-    lifecycle._hear(claimed, answer)
+    assert heard(claimed, answer)
     trip.advance(hours=1.1)
     trip.sweep()
     assert job.stands == ("awaiting_settlement", "expired", "withheld")

@@ -12,10 +12,10 @@ from django_q.models import OrmQ
 
 from billing import errors
 from billing.models import Alert
-from generations import lifecycle, tasks
+from generations import lifecycle, rounds, tasks
 from generations.models import Attempt, Generation
 from generations.providers.base import Answer
-from tests.generations.trip import MICRO, Job, Trip
+from tests.generations.trip import MICRO, Job, Trip, asked, fetched, heard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,7 +53,8 @@ def completed(trip: Trip) -> Job:
     job = trip.running("A boat")
     trip.advance(5)
     (claimed,) = lifecycle.claim_due(only=job.id)
-    assert lifecycle._hear(claimed, lifecycle._ask(claimed))
+    assert heard(claimed, asked(claimed))
+    assert fetched(claimed)
     assert job.stands == ("running", "open", None)
     return job
 
@@ -70,11 +71,11 @@ def test_an_old_claims_answer_is_ignored(trip: Trip) -> None:
     (new,) = lifecycle.claim_due()
     assert (new.id, new.claim) == (old.id, old.claim + 1)
     with trip.nothing_moves():
-        assert not lifecycle._hear(old, Answer("in_progress", progress=77))
-        assert not lifecycle._hear(old, Answer("failed", code="stale"))
+        assert not heard(old, Answer("in_progress", progress=77))
+        assert not heard(old, Answer("failed", code="stale"))
     row = job.row
     assert (row.progress, row.verdict_at, row.answered_at) == (0, None, None)
-    assert not lifecycle._hear(new, Answer("in_progress", progress=50))
+    assert not heard(new, Answer("in_progress", progress=50))
     assert job.row.progress == 50
 
 
@@ -82,8 +83,8 @@ def test_the_first_of_two_terminal_words_stands_and_the_other_alerts(trip: Trip)
     job = trip.running("[slow 1h]")
     trip.advance(5)
     (claimed,) = lifecycle.claim_due()
-    assert lifecycle._hear(claimed, Answer("failed", code="first"))
-    assert not lifecycle._hear(claimed, Answer("completed"))
+    assert heard(claimed, Answer("failed", code="first"))
+    assert not heard(claimed, Answer("completed"))
     lifecycle.settle([job.id])
     assert job.stands == ("failed", "released", "refunded")
     assert job.row.verdict_code == "first"
@@ -95,7 +96,7 @@ def test_progress_never_goes_back(trip: Trip) -> None:
     for said, shown in ((10, 10), (60, 60), (40, 60), (None, 60), (100, 100)):
         trip.clock.advance(seconds=70)
         (claimed,) = lifecycle.claim_due()
-        lifecycle._hear(claimed, Answer("in_progress", progress=said))
+        heard(claimed, Answer("in_progress", progress=said))
         assert job.row.progress == shown
 
 
@@ -119,7 +120,7 @@ def test_a_provider_that_takes_its_word_back_is_reported_and_nothing_moves(trip:
 
 def test_of_many_workers_one_submits(trip: Trip) -> None:
     job = trip.start("[slow 1h]")
-    together(*[lambda: lifecycle.submit(job.id)] * 6)
+    together(*[lambda: rounds.submit(job.id)] * 6)
     assert job.submits == {"received": 1, "accepted": 1}
     assert job.attempts == ["accepted"]
     assert job.stands == ("running", "open", None)
@@ -161,7 +162,7 @@ def test_capture_expiry_cancel_and_staff_have_one_winner(trip: Trip, round: int)
     trip.clock.advance(hours=1.1)
     acts: list[Callable[[], Any]] = [
         lambda: lifecycle.settle([job.id]),
-        lambda: lifecycle._expire_if_due(job.id),
+        lambda: lifecycle.expire(job.id),
         lambda: lifecycle.cancel(trip.purse.id, job.id),
         lambda: lifecycle.settle_by_hand(job.id, outcome="release", staff=trip.person.pk, reason="A race"),
     ]
@@ -183,7 +184,7 @@ def test_capture_expiry_cancel_and_staff_have_one_winner(trip: Trip, round: int)
 @pytest.mark.parametrize("round", range(3))
 def test_submitting_and_cancelling_have_one_winner(trip: Trip, round: int) -> None:
     job = trip.start("[slow 1h]")
-    _, cancelled = together(lambda: lifecycle.submit(job.id), lambda: lifecycle.cancel(trip.purse.id, job.id))
+    _, cancelled = together(lambda: rounds.submit(job.id), lambda: lifecycle.cancel(trip.purse.id, job.id))
     if job.submits["received"] == 0:
         assert job.stands == ("cancelled", "released", "refunded")
         assert isinstance(cancelled, Generation)
@@ -196,10 +197,10 @@ def test_submitting_and_cancelling_have_one_winner(trip: Trip, round: int) -> No
 def test_late_payment_waiver_and_staff_have_one_winner(trip: Trip, round: int) -> None:
     job = completed(trip)
     trip.clock.advance(hours=1.1)
-    lifecycle._expire_if_due(job.id)
+    lifecycle.expire(job.id)
     results = together(
         lambda: lifecycle.settle([job.id]),
-        lifecycle.settle_late,
+        lambda: lifecycle.settle(lifecycle.due_late()),
         lambda: lifecycle.waive(job.id, staff=trip.person.pk, reason="A race"),
         lambda: lifecycle.settle_by_hand(job.id, outcome="release", staff=trip.person.pk, reason="A race"),
     )
@@ -239,17 +240,15 @@ def test_the_task_follows_a_job_to_its_end_and_may_run_again(trip: Trip, setting
 def test_a_crash_before_the_call_leaves_a_doubt_that_is_looked_up(
     trip: Trip, monkeypatch: pytest.MonkeyPatch, provider_calls: list[str]
 ) -> None:
-    from generations.providers.rehearsal import Rehearsal
-
     job = trip.start()
     with monkeypatch.context() as broken:
 
         def pull_the_plug(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        broken.setattr(Rehearsal, "submit", pull_the_plug)
+        broken.setattr(rounds.Round, "_add", pull_the_plug)
         with pytest.raises(KeyboardInterrupt):
-            lifecycle.submit(job.id)
+            rounds.submit(job.id)
     assert job.stands == ("submitting", "open", None)
     assert Attempt.objects.get().result is None
     job.ended()
@@ -269,7 +268,7 @@ def test_a_crash_after_the_acceptance_is_found_and_not_submitted_again(
 
         broken.setattr(lifecycle, "_record_acceptance", pull_the_plug)
         with pytest.raises(KeyboardInterrupt):
-            lifecycle.submit(job.id)
+            rounds.submit(job.id)
     assert job.submits == {"received": 1, "accepted": 1}
     job.ended()
     assert job.submits == {"received": 1, "accepted": 1}

@@ -13,8 +13,10 @@ from django.core.files.storage import default_storage
 
 from billing import credits
 from billing.models import Alert, Membership, Notice
-from generations import explain, lifecycle, tasks
+from generations import explain, lifecycle, rounds, tasks
 from generations.models import Attempt, Generation, Output
+from generations.providers import calls
+from generations.providers.base import Answer, ProviderError
 from tests.billing.purse import Purse
 from tests.conftest import Clock
 from tests.generations.providers.conftest import StandIn
@@ -30,6 +32,25 @@ def new_person(name: str, purse: Purse, role: str = "owner") -> User:
     EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
     Membership.objects.create(account_id=purse.id, user=person, role=role, is_own=role == "owner")
     return person
+
+
+def asked(job: Generation) -> Answer | ProviderError:
+    """What the provider of the claimed job says now."""
+    try:
+        return calls.run(lifecycle.asked(job))
+    except ProviderError as error:
+        return error
+
+
+def heard(job: Generation, said: Any) -> bool:
+    """The answer is written down. Says whether it was the job's verdict."""
+    return bool(lifecycle.hear([(job, said)]))
+
+
+def fetched(job: Generation) -> bool:
+    """The output of a job with its verdict is brought here. Says whether the job can be settled now."""
+    fresh = Generation.objects.get(id=job.id)
+    return lifecycle.hear_output(fresh, calls.run(lifecycle.fetched(fresh), 60))
 
 
 class Trip:
@@ -49,7 +70,7 @@ class Trip:
     def running(self, prompt: str = "[slow 9h]", **terms: Any) -> Job:
         """A job that its provider has accepted."""
         job = self.start(prompt, **terms)
-        lifecycle.submit(job.id)
+        rounds.submit(job.id)
         assert job.row.state == "running"
         return job
 

@@ -15,7 +15,7 @@ from generations import lifecycle, tasks
 from generations.models import Attempt, Generation, Output, SettlementRule
 from tests.billing.admin.colleague import Colleague, a_form, said, url_of
 from tests.generations.test_late_success import withheld
-from tests.generations.trip import MICRO, Job, Trip
+from tests.generations.trip import MICRO, Job, Trip, asked, fetched, heard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -67,10 +67,8 @@ def delivered(trip: Trip) -> Job:
     job = trip.running("A pier")
     trip.advance(30)
     (claimed,) = lifecycle.claim_due(only=job.id)
-    answer = lifecycle._ask(claimed)
-    decision = lifecycle._decide(claimed, "poll", answer.status, answer.code)
-    assert lifecycle._record_verdict(claimed, answer.status, answer.code, None, answer.evidence, decision)
-    assert lifecycle.fetch_output(claimed)
+    assert heard(claimed, asked(claimed))
+    assert fetched(claimed)
     assert job.row.delivered
     return job
 

@@ -1,0 +1,297 @@
+"""Asking the providers, many at once: whatever is due is claimed, asked, and what was said handed to the lifecycle.
+
+Each kind of call has a lane of its own at each provider, so that a slow download delays no question, and a provider
+that does not answer delays no other. Memory is bounded by the lanes' room, however much is due.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from billing import clock
+
+from . import afterwards, circuits, lifecycle, providers, routes, safety_net, settlement
+from .lifecycle import Stored
+from .models import Attempt, Generation
+from .providers.base import NotOffered, ProviderError, Unknown
+from .providers.calls import Calls
+
+log = structlog.get_logger("holdfast.rounds")
+
+# So long answers are waited for before what else is due is looked at.
+HEAR_SECONDS = 1.0
+# An acceptance that could not be written is tried again so often, a second apart: its id must not be lost.
+WRITES_MAX = 30
+FETCHES_WAITING_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A call under way: what it is for, and of which job."""
+
+    what: str  # submit, look_up, poll, fetch, look_back
+    job: Generation
+    attempt: Attempt | None = None
+
+
+@dataclass(slots=True)
+class _Unwritten:
+    asked: _Asked
+    said: Any
+    writes: int = 0
+
+
+class Round:
+    """The calls of one sweep, or of one task that follows a job. Not to be shared between threads."""
+
+    def __init__(self) -> None:
+        self.calls: Calls[_Asked] = Calls()
+        self.to_fetch: deque[Generation] = deque()
+        self.unwritten: list[_Unwritten] = []
+        self.looked = circuits.Look()
+
+    def __len__(self) -> int:
+        """How much has been begun and not been written down yet."""
+        return len(self.calls) + len(self.to_fetch) + len(self.unwritten)
+
+    # Begin
+
+    def begin(self, before: datetime | None = None) -> int:
+        """Whatever is due (since before then) is claimed and asked, as far as there is room. Says how many were."""
+        self.looked = circuits.look()
+        begun = self._begin_submissions(before)
+        begun += self._begin_look_ups(before)
+        begun += self._begin_polls(before)
+        return begun + self._begin_fetches(before)
+
+    def _room(self, lane: str, provider: str) -> int:
+        """How many calls may be added to the lane now; where a provider rests, none, or one to try it."""
+        room = self.calls.room(lane)
+        if room and (most := self.looked.may_ask(provider)) is not None:
+            return min(room, most)
+        return room
+
+    def _begin_submissions(self, before: datetime | None) -> int:
+        by_provider: dict[str, list[UUID]] = defaultdict(list)
+        for job_id, provider in lifecycle.due_submissions(4 * settings.PROVIDER_CALLS_AT_ONCE, before):
+            by_provider[provider].append(job_id)
+        begun = 0
+        for provider, ids in by_provider.items():
+            # A claimed submission must not wait for its turn: it would look like one that nobody knows the end of.
+            room = min(self._room(f"submit {provider}", provider), self.calls.idle(f"submit {provider}"))
+            done = sum(self.submit(job_id) for job_id in ids[:room])
+            if room and not done:
+                self.looked.give_back(provider)
+            begun += done
+        return begun
+
+    def submit(self, job_id: UUID) -> bool:
+        """The job's submission is under way, if it waits for one."""
+        claimed = lifecycle.claim_submission(job_id)
+        if claimed is None:
+            return False
+        job, attempt = claimed
+        provider = _provider(job)
+        graph = routes.graph(job.operation, job.provider) if provider is not None and provider.has_graphs else None
+        seconds = None if provider is None or provider.submit_seconds_max is None else provider.submit_seconds_max + 5
+        self._add(_Asked("submit", job, attempt), partial(lifecycle.submitted, job, graph), seconds)
+        return True
+
+    def _begin_look_ups(self, before: datetime | None) -> int:
+        jobs = lifecycle.claim_doubts(settings.PROVIDER_CALLS_AT_ONCE, before)
+        for job in jobs:
+            self.look_up(job)
+        return len(jobs)
+
+    def look_up(self, job: Generation) -> None:
+        """What became of the claimed job's submission is asked, where the provider can say."""
+        if lifecycle.is_looked_up(job):
+            self._add(_Asked("look_up", job), partial(lifecycle.looked_up, job))
+        else:
+            self._hear_one(_Asked("look_up", job), None)
+
+    def _begin_polls(self, before: datetime | None) -> int:
+        begun = 0
+        for provider in providers.PROVIDERS:
+            room = self._room(f"poll {provider}", provider)
+            if not room:
+                continue
+            jobs = lifecycle.claim_due(room, provider=provider, before=before)
+            if not jobs:
+                self.looked.give_back(provider)
+            begun += self.ask(jobs)
+        return begun
+
+    def ask(self, jobs: Sequence[Generation]) -> int:
+        """The claimed jobs' providers are being asked."""
+        for job in jobs:
+            self._add(_Asked("poll", job), partial(lifecycle.asked, job))
+        return len(jobs)
+
+    def ask_last_questions(self) -> None:
+        """Before a hold expires its provider is asked, even one that rests."""
+        self.ask(lifecycle.claim_last_questions())
+
+    def look_back(self) -> None:
+        """Providers of jobs settled a while ago are being asked once more."""
+        for job in afterwards.claim_look_backs():
+            self._add(_Asked("look_back", job), partial(lifecycle.asked, job))
+
+    def _begin_fetches(self, before: datetime | None) -> int:
+        begun = 0
+        if len(self.to_fetch) < FETCHES_WAITING_MAX:
+            for job in lifecycle.due_fetches(FETCHES_WAITING_MAX, before):
+                begun += self._fetch(job)
+        return begun
+
+    def _fetch(self, job: Generation) -> bool:
+        """The output's fetch is claimed, and begins when there is room for it."""
+        if len(self.to_fetch) >= FETCHES_WAITING_MAX or not lifecycle.claim_fetch(job):
+            return False
+        self.to_fetch.append(job)
+        self._start_fetches()
+        return True
+
+    def _start_fetches(self) -> None:
+        """Claimed fetches whose lane has room are begun."""
+        for _ in range(len(self.to_fetch)):
+            job = self.to_fetch.popleft()
+            lane = f"fetch {job.provider}"
+            if self.calls.waiting[lane] >= settings.FETCHES_AT_ONCE:
+                self.to_fetch.append(job)
+                continue
+            seconds = settings.OUTPUT_SECONDS_MAX * 1.5 + 30
+            self._add(_Asked("fetch", job), partial(lifecycle.fetched, job), seconds)
+
+    def _add(self, asked: _Asked, call: Callable[[], Awaitable[Any]], seconds: float | None = None) -> None:
+        lane = f"{asked.what} {asked.job.provider}"
+        self.calls.add(lane, asked, call, seconds)
+
+    # Hear
+
+    def hear(self, seconds: float = HEAR_SECONDS) -> int:
+        """What was answered by now is written down, and what can be settled is. Says how many answers there were."""
+        said = self.calls.take(seconds) if len(self.calls) else []
+        self._count(said)
+        polls = [(asked.job, answer) for asked, answer in said if asked.what == "poll"]
+        if polls:
+            self.go_on(lifecycle.hear(polls))
+        for asked, answer in said:
+            if asked.what != "poll":
+                self._hear_one(asked, answer)
+        self._write_again()
+        self._start_fetches()
+        return len(said)
+
+    def _hear_one(self, asked: _Asked, said: Any) -> None:
+        """One answer that is no poll's. What it says of one job stops no other."""
+        try:
+            match asked.what:
+                case "submit":
+                    assert asked.attempt is not None
+                    self.go_on(lifecycle.hear_submission(asked.job, asked.attempt, said))
+                case "look_up":
+                    self.go_on(lifecycle.hear_look_up(asked.job, said))
+                case "look_back":
+                    afterwards.hear_look_back(asked.job, said)
+                case "fetch" if lifecycle.hear_output(asked.job, said):
+                    safety_net.settle([asked.job.id])
+        except Exception:
+            log.exception("answer_not_written", what=asked.what, job=str(asked.job.id))
+            connection.close_if_unusable_or_obsolete()
+            if asked.what in ("submit", "look_up"):
+                self.unwritten.append(_Unwritten(asked, said))
+
+    def _write_again(self) -> None:
+        """What a provider said of a submission and could not be written is tried again."""
+        waiting, self.unwritten = self.unwritten, []
+        for one in waiting:
+            before = len(self.unwritten)
+            if not len(self.calls):
+                time.sleep(HEAR_SECONDS / 4)
+            self._hear_one(one.asked, one.said)
+            if len(self.unwritten) > before:
+                again = self.unwritten.pop()
+                if one.writes < WRITES_MAX:
+                    self.unwritten.append(_Unwritten(again.asked, again.said, one.writes + 1))
+
+    def go_on(self, heard: Sequence[Generation]) -> None:
+        """Jobs whose verdict is in: settled, or first fetched."""
+        ready = []
+        for job in heard:
+            rule = job.verdict_rule
+            if rule is None or job.is_ended:
+                continue
+            if rule.outcome == settlement.RELEASE or job.delivered is not None:
+                ready.append(job.id)
+            elif not self._fetch(job):
+                Generation.objects.filter(id=job.id, claim=job.claim).update(next_poll_at=clock.Now())
+        if ready:
+            safety_net.settle(ready)
+
+    def _count(self, said: Sequence[tuple[_Asked, Any]]) -> None:
+        """The circuits hear whether their provider is there at all."""
+        of_provider: dict[str, list[tuple[UUID, Any]]] = defaultdict(list)
+        for asked, answer in said:
+            heard = None if isinstance(answer, Stored) else answer
+            of_provider[asked.job.provider].append((asked.job.id, heard))
+        for provider, outcomes in of_provider.items():
+            circuits.hear(provider, outcomes)
+
+    def finish(self, seconds: float | None = None) -> None:
+        """Everything that was begun is written down, or so much time has passed."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while len(self) and (until is None or time.monotonic() < until):
+            self.hear()
+
+
+# One job
+
+
+def submit(job_id: UUID) -> None:
+    """The job is submitted once, if it waits for that; how the provider answered is written down, and settled."""
+    alone = Round()
+    if alone.submit(job_id):
+        alone.finish()
+
+
+def poll(jobs: Sequence[Generation]) -> None:
+    """The claimed jobs' providers were asked; what they said is written down, fetched and settled."""
+    alone = Round()
+    alone.ask(jobs)
+    alone.finish()
+
+
+def expire(job_id: UUID) -> None:
+    """A hold that is due: the provider is asked once more; unless that settles or renews it, the credits are back."""
+    job = Generation.objects.filter(id=job_id, credits_charged=None).select_related("verdict_rule").first()
+    if job is None:
+        return
+    alone = Round()
+    if job.verdict_at is not None:
+        alone.go_on([job])
+    elif job.state == Generation.State.RUNNING:
+        Generation.objects.filter(id=job.id, verdict_at=None).update(next_poll_at=clock.Now())
+        alone.ask(lifecycle.claim_due(only=job.id))
+    elif job.state == Generation.State.SUBMITTING:
+        alone.look_up(job)
+    alone.finish()
+    lifecycle.expire(job_id)
+
+
+def _provider(job: Generation) -> Any:
+    try:
+        return providers.get(job.provider)
+    except (NotOffered, Unknown, ProviderError):
+        return None

@@ -1,0 +1,221 @@
+"""What catches a job that the ordinary way dropped: a settlement that breaks, a hold that lasts, an old wrong charge.
+
+Nothing here decides who pays. The provider's recorded word and its rule have decided that; here it is carried out when
+carrying it out broke, or was never done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+from django.db.models import Count, Q, QuerySet
+
+from billing import alerts, clock, credits, errors, ledger
+from billing.models import Entry, Hold
+
+from . import lifecycle, settlement
+from .lifecycle import OWNER, UNDER_WAY, change, lock_job, note_failure, once_more
+from .models import Generation
+
+log = structlog.get_logger("holdfast.safety_net")
+
+State, Outcome = Generation.State, Generation.Outcome
+
+# So often the settlement of a provider's failure may break before its credits are given back without it.
+FAILURES_MAX = 3
+
+
+# Settlements that break
+
+
+def settle(job_ids: Iterable[UUID], by: str = "provider") -> None:
+    """What lifecycle.settle does; and where it breaks, for each job by itself, with the broken ones noted."""
+    ids = list(job_ids)
+    try:
+        lifecycle.settle(ids, by)
+    except OperationalError:
+        raise  # the database's trouble is nobody's job in particular; they stay due
+    except Exception as error:
+        connection.close_if_unusable_or_obsolete()
+        if len(ids) > 1:
+            log.exception("settlements_taken_apart", jobs=len(ids))
+            for one in ids:
+                settle([one], by)
+            return
+        log.exception("settlement_broke", job=str(ids[0]))
+        job = Generation.objects.get(id=ids[0])
+        note_failure(job, f"{type(error).__name__}: {error}")
+
+
+def rescue(limit: int = 50) -> int:
+    """Failures whose settlement broke FAILURES_MAX times have their credits back; says how many now."""
+    broken = (
+        Generation.objects.filter(credits_charged=None, verdict_rule__outcome=settlement.RELEASE)
+        .annotate(failures=Count("settlement_failures"))
+        .filter(failures__gte=FAILURES_MAX)
+    )
+    return sum(_rescued(job_id) for job_id in list(broken.values_list("id", flat=True)[:limit]))
+
+
+def _rescued(job_id: UUID) -> bool:
+    try:
+        return emergency_release(job_id)
+    except (errors.BillingError, lifecycle.CannotSettle, OperationalError):
+        raise
+    except Exception as error:
+        log.exception("emergency_release_broke", job=str(job_id))
+        connection.close_if_unusable_or_obsolete()
+        alerts.open_alert(
+            "emergency_release_broke",
+            key=str(job_id),
+            sentence="Credits of a job that its provider failed cannot be given back, not even in an emergency.",
+            facts={"generation": str(job_id), "error": f"{type(error).__name__}: {error}"[:300]},
+        )
+        return False
+
+
+@once_more
+def emergency_release(job_id: UUID, by: str = "emergency") -> bool:
+    """The credits of a job that its provider has failed are back, by nothing but a release and the job's own row.
+
+    Only with a recorded terminal failure whose settlement broke before: raises CannotSettle otherwise. False where the
+    job has ended meanwhile. Staff are told (S2.5).
+    """
+    with transaction.atomic(durable=not connection.in_atomic_block):
+        job = lock_job(job_id, wait=True)
+        if job is None:
+            raise lifecycle.JobNotFound
+        if job.is_ended:
+            return False
+        rule = job.verdict_rule
+        if rule is None or rule.outcome != settlement.RELEASE or not job.settlement_failures.exists():
+            raise lifecycle.CannotSettle("Only a provider’s recorded failure, whose settlement broke, is released so.")
+        # refusing ends
+
+        now = clock.now()
+        if job.state != State.AWAITING_SETTLEMENT:
+            ledger.release(job.account_id, hold=job.hold_id, owner=OWNER, actor=by, reason="emergency release")
+        change(
+            job,
+            state=State.CANCELLED if job.verdict_status == "cancelled" else State.FAILED,
+            outcome=Outcome.REFUNDED,
+            credits_charged=False,
+            charged_at=now,
+            ended_at=now,
+            settled_by=by,
+            is_emergency=True,
+            error_code=job.verdict_code or job.verdict_status,
+            error_message=(job.verdict_message or "The provider could not finish it.")[:1000],
+            review="",
+        )
+    log.error("emergency_release", job=str(job_id), by=by)
+    alerts.clear_alert("job_needs_review", key=str(job_id))
+    alerts.open_alert(
+        "emergency_release",
+        key=str(job_id),
+        sentence=f"{credits.display(job.estimate_max)} credits were given back in an emergency: settling broke.",
+        facts={"generation": str(job_id), "account": str(job.account_id), "by": by},
+    )
+    alerts.notify(
+        job.account_id,
+        f"job:{job.id}:ended",
+        f"“{job.title}” was not made. Your {credits.display(job.estimate_max)} credits are back.",
+        body=job.error_message or "",
+        link=f"/generations/{job.id}",
+        level="warning",
+    )
+    return True
+
+
+# Putting the past right
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A job whose provider has said that it failed, and whose credits are not back."""
+
+    job: UUID
+    what: str  # charged, or open
+    amount: int
+    entry: UUID | None = None
+
+
+def find_wrong() -> Iterator[Wrong]:
+    """Every job, of any age, that its provider failed and that was charged for it, or whose hold still stands."""
+    failed = Q(verdict_rule__outcome=settlement.RELEASE) | Q(verdict_status__in=("failed", "cancelled"))
+    charged = Generation.objects.filter(failed, credits_charged=True).order_by("id")
+    for job in charged.iterator(500):
+        for entry, left in _still_charged(job):
+            yield Wrong(job.id, "charged", left, entry)
+    stuck = Generation.objects.filter(verdict_at__isnull=False, credits_charged=None).order_by("id")
+    for job in stuck.filter(verdict_rule__outcome=settlement.RELEASE).iterator(500):
+        yield Wrong(job.id, "open", job.estimate_max)
+
+
+def _still_charged(job: Generation) -> Iterator[tuple[UUID, int]]:
+    """The lines that charged the job, each with what of it was not refunded yet."""
+    spent = Entry.objects.filter(account_id=job.account_id, hold=job.hold_id, kind__in=("capture", "late_capture"))
+    for entry in spent:
+        back = Entry.objects.filter(account_id=job.account_id, refunds_id=entry.id, kind="refund")
+        left = -entry.balance_delta - sum(back.values_list("balance_delta", flat=True))
+        if left > 0:
+            yield entry.id, left
+
+
+def put_right(wrong: Wrong) -> bool:
+    """The wrongly kept credits are back: refunded, or released by the settlement. False where somebody was first."""
+    job = Generation.objects.get(id=wrong.job)
+    if wrong.entry is not None:
+        reason = f"The provider said that it {job.verdict_status}; nothing is charged for that."
+        try:
+            ledger.refund(
+                job.account_id, entry=wrong.entry, amount=wrong.amount, actor="resettle", reason=reason, user=None
+            )
+        except (errors.RefundExceedsSpent, errors.NothingToRefund):
+            return False
+        back = credits.display(wrong.amount)
+        alerts.notify(
+            job.account_id,
+            f"job:{job.id}:resettled",
+            f"“{job.title}” had failed and was charged. Your {back} credits are back.",
+            link=f"/generations/{job.id}",
+            level="good",
+        )
+        return True
+    settle([job.id], by="resettle")
+    job.refresh_from_db()
+    if not job.is_ended and job.settlement_failures.exists():
+        emergency_release(job.id, by="resettle")
+        job.refresh_from_db()
+    return job.is_ended
+
+
+def unheard(hours: float) -> QuerySet[Generation]:
+    """Jobs accepted so long ago, with no verdict and no answer since: the provider is to be asked again."""
+    before = clock.now() - timedelta(hours=hours)
+    jobs = Generation.objects.filter(credits_charged=None, verdict_at=None, provider_job_id__isnull=False)
+    return jobs.filter(submitted_at__lte=before).order_by("submitted_at")
+
+
+# Holds that last
+
+
+def alert_long_holds() -> None:
+    """Staff are told of jobs that have kept credits in a hold for HOLD_ALERT_SECONDS, once each."""
+    before = clock.now() - timedelta(seconds=settings.HOLD_ALERT_SECONDS)
+    told: Any = alerts.open_keys("hold_open_long")
+    long = Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__placed_at__lte=before)
+    for job in long.exclude(id__in=told)[:100]:
+        alerts.open_alert(
+            "hold_open_long",
+            key=str(job.id),
+            sentence=f"A job at {job.provider} has held {credits.display(job.estimate_max)} credits for hours.",
+            facts={"generation": str(job.id), "state": job.state},
+        )
