@@ -80,9 +80,13 @@ def lock_job(instruction: dict[str, Any]) -> None:
 
 
 def price_of(job: Generation) -> int:
-    """What was delivered costs, at most what was held, in microcredits."""
+    """What was delivered costs, at most what was held, in microcredits. Raises CannotSettle where that is not known."""
     cost = job.tool_cost
-    return min(pricing.price(cost.model, cost.rates, job.inputs, job.delivered or {}), job.estimate_max)
+    try:
+        price = pricing.price(cost.model, cost.rates, job.inputs, job.delivered or {})
+    except (LookupError, ValueError) as error:
+        raise lifecycle.CannotSettle(f"{error} So it has no price, and only its credits can be given back.") from error
+    return min(price, job.estimate_max)
 
 
 def _has_success(job: Generation) -> bool:
@@ -122,6 +126,8 @@ class Settle(JobAct):
 @approvals.act("settle", first=lock_job)
 def settle(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
     job = _job_of(instruction)
+    if _has_success(job):
+        price_of(job)
     job = lifecycle.settle_by_hand(job.id, outcome=settlement.CAPTURE, staff=asked_by.pk, reason=instruction["reason"])
     if not job.is_ended:
         raise lifecycle.CannotSettle("The account cannot pay it now, so its output stays withheld.")

@@ -12,9 +12,13 @@ from django.core.files.storage import default_storage
 
 from billing import credits
 from billing.reconcile import reconcile
-from generations import lifecycle, tasks
+from generations import lifecycle, providers, tasks
 from generations.models import Generation, Output
+from generations.providers import calls
+from generations.providers.base import Job
+from generations.providers.local_renderer import read_json, write_json
 from generations.providers.local_text import count_tokens
+from tests.billing.admin.colleague import Colleague, said
 from tests.billing.purse import Purse
 from tests.generations.providers.conftest import Renderer, until
 
@@ -33,12 +37,17 @@ def purse(catalogue: None, settings: Any, tmp_path: Path) -> Iterator[Purse]:
     assert reconcile().findings == []
 
 
-def done(purse: Purse, operation: str, **inputs: Any) -> Generation:
-    """The job, followed to its end by the worker's own passes."""
+def started(purse: Purse, operation: str, **inputs: Any) -> Generation:
     quote = lifecycle.quote(operation, {"prompt": "A lighthouse that anyone can rent", **inputs})
     assert quote.provider.name == "local"
     job = lifecycle.start(purse.id, quote, actor="user:1").generation
     assert purse.account.held == quote.estimate.max
+    return job
+
+
+def done(purse: Purse, operation: str, **inputs: Any) -> Generation:
+    """The job, followed to its end by the worker's own passes."""
+    job = started(purse, operation, **inputs)
 
     def is_settled() -> bool:
         tasks.sweep_once()
@@ -88,3 +97,34 @@ def test_a_text_that_stopped_at_its_length_is_charged_and_delivered(purse: Purse
     assert job.delivered["output_tokens"] == 300
     assert job.charged_amount == 500 * 300 + 100 * job.delivered["input_tokens"]
     assert len(content_of(job)) > 500
+
+
+def test_a_text_whose_tokens_nobody_counted_is_a_question_for_staff(purse: Purse, settings: Any) -> None:
+    """It is never priced at its maximum: it stays held until staff give the credits back."""
+    job, staff = started(purse, "ai/script"), Colleague("stella", "*")
+    status = settings.LOCAL_DIR / "jobs" / str(job.id) / "status.json"
+
+    def forgets() -> bool:
+        """The renderer's last word is there, and loses its count before anybody asks."""
+        found = read_json(status) or {}
+        if found.get("status") == "completed":
+            write_json(status, {name: value for name, value in found.items() if name != "usage"})
+        return "usage" not in found and "bytes" in found
+
+    calls.run(providers.get("local").submit(Job(str(job.id), job.operation, job.inputs)))
+    until(forgets)
+
+    def is_in_question() -> bool:
+        tasks.sweep_once()
+        return bool(Generation.objects.get(id=job.id).review)
+
+    until(is_in_question, 60)
+    job.refresh_from_db()
+    assert (job.credits_charged, job.outcome, purse.account.held) == (None, None, job.estimate_max)
+    assert "It cannot be priced" in job.review
+    for answer in (staff.checks(job, "settle"), staff.does(job, "settle")):
+        assert answer.status_code == 409
+        assert "It is not known how many input tokens were used." in said(answer)
+    assert purse.account.held == job.estimate_max
+    assert staff.does(job, "release_job").status_code == 302
+    assert (purse.account.held, purse.account.balance) == (0, 10 * credits.MICRO)
