@@ -35,7 +35,7 @@ from billing.admin.parts import (
 )
 from billing.admin.tables import AccountAdmin, EntryAdmin, HoldAdmin, OfAccount, entry_cells, person
 from billing.models import Approval, Entry, Hold, new_id
-from generations import explain, lifecycle, reviews, settlement
+from generations import explain, lifecycle, reviews, safety_net, settlement
 from generations.models import ANY, Attempt, Circuit, Generation, Output, ProviderJob
 from tools_registry import pricing
 from tools_registry.models import ToolCost
@@ -164,6 +164,43 @@ def release_job(instruction: dict[str, Any], asked_by: Any, approved_by: Any) ->
     return f"generation:{job.id}"
 
 
+class EmergencyRelease(JobAct):
+    name, title, icon = "emergency_release", "Emergency release", "emergency_home"
+    sentence = (
+        "The provider said that the job failed, and settling that broke. The credits go back without the settlement, "
+        "by the job’s own row alone; an alert says so. It happens by itself when it has broken a few times."
+    )
+    is_dangerous = True
+    done = "The credits are back, in an emergency release."
+
+    def is_offered(self, row: Any) -> bool:
+        rule = row.verdict_rule
+        is_failure = rule is not None and rule.outcome == settlement.RELEASE
+        return is_failure and not row.is_ended and row.settlement_failures.exists()
+
+    def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        job = _job_of(instruction)
+        if not self.is_offered(job):
+            raise lifecycle.CannotSettle(
+                "Only a provider’s recorded failure, whose settlement broke, is released in an emergency."
+            )
+        account = job.account
+        left = job.hold.left if job.hold is not None and job.hold.state == Hold.State.OPEN else 0
+        return [
+            ("Held", money(account.held), money(account.held - left)),
+            ("Available", money(account.available), money(account.available + left)),
+            ("Job", job.state.replace("_", " "), "failed, given back"),
+        ]
+
+
+@approvals.act("emergency_release", first=lock_job)
+def emergency_release(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
+    job = _job_of(instruction)
+    if not safety_net.emergency_release(job.id, by=f"user:{asked_by.pk}"):
+        raise lifecycle.CannotSettle("The job has ended meanwhile.")
+    return f"generation:{job.id}"
+
+
 class Waive(JobAct):
     name, title, icon = "waive", "Deliver it unpaid", "redeem"
     sentence = "The withheld output is delivered free of charge. Its price counts as credits given."
@@ -277,7 +314,7 @@ class NeedsALook(admin.SimpleListFilter):
 class GenerationAdmin(WithActs, OfAccount):
     """Jobs: what was asked for, what the provider said, what it cost, and by which rule."""
 
-    acts = (Settle(), ReleaseJob(), Waive(), KeepAsking(), CloseReview())
+    acts = (Settle(), ReleaseJob(), EmergencyRelease(), Waive(), KeepAsking(), CloseReview())
     list_display = (
         "title_shown",
         "account_shown",
