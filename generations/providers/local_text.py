@@ -134,7 +134,8 @@ class Brief:
         title = _capital(points[0] if len(points[0]) <= TITLE_LENGTH_MAX else _bare(subject))
         if _bare(subject).casefold() == points[0].casefold():
             points = points[1:]
-        return cls(subject, title, tuple(points), _words(prompt), chance)
+        words = tuple(subject if word == subject.casefold() else word for word in _words(prompt))
+        return cls(subject, title, tuple(points), words, chance)
 
     def some(self, of: Sequence[str]) -> Iterator[str]:
         """One after the other in an order of their own; none comes again before all have come."""

@@ -182,6 +182,19 @@ def test_the_subject_is_found_in_the_prompt(prompt: str, subject: str, title: st
     assert (brief.subject, brief.title) == (subject, title)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (LAMP, ("Lumen", "solar", "lamp", "tents", "charges", "hour", "weighs", "grams", "survives", "rain")),
+        ("Our bakery in Ghent", ("bakery", "Ghent", "time")),
+        ("and the of", local_text.FILLERS),
+        ("灯台の話です。灯台", ("灯台の話です", "灯台", "time")),
+    ],
+)
+def test_the_words_that_matter_are_found_once(prompt: str, words: tuple[str, ...]) -> None:
+    assert local_text.Brief.of("ai/script", {"prompt": prompt}).words == words
+
+
 @pytest.mark.parametrize("of", [script, thread])
 @pytest.mark.parametrize("length_max", [100, 101, 150, 300])
 def test_a_text_stops_at_the_length_that_was_asked_for(of: Any, length_max: int) -> None:
