@@ -124,8 +124,18 @@ def close(alert: UUID) -> bool:
 
 def notify(account: UUID, key: str, title: str, *, body: str = "", link: str = "", level: str = "info") -> None:
     """The account's people will read it in the page and by mail; the same `key` is told once."""
-    notice = Notice(account_id=account, key=key[:200], title=title[:200], body=body, link=link[:300], level=level)
-    Notice.objects.bulk_create([notice], ignore_conflicts=True)
+    notify_all([notice(account, key, title, body=body, link=link, level=level)])
+
+
+def notice(account: UUID, key: str, title: str, *, body: str = "", link: str = "", level: str = "info") -> Notice:
+    """What `notify_all` will tell."""
+    return Notice(account_id=account, key=key[:200], title=title[:200], body=body, link=link[:300], level=level)
+
+
+def notify_all(notices: list[Notice]) -> None:
+    """Each is told as `notify` tells one. One query, or none for nothing."""
+    if notices:
+        Notice.objects.bulk_create(notices, ignore_conflicts=True)
 
 
 # In words

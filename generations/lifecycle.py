@@ -30,11 +30,11 @@ from django.db.models import F, Q, QuerySet
 from django_q.tasks import async_task
 
 from billing import alerts, clock, credits, errors, ledger, steps
-from billing.models import Account, Hold, Lot, new_id
+from billing.models import Account, Hold, Lot, Notice, new_id
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
 
-from . import outputs, pacing, providers, reviews, routes, settlement
+from . import columns, outputs, pacing, providers, reviews, routes, settlement
 from .models import Attempt, Generation, Output, ProviderJob, SettlementFailure, SettlementRule
 from .providers import calls
 from .providers.base import (
@@ -364,9 +364,13 @@ def _put_back(job: Generation, attempt: Attempt | None, error: TryLater | None) 
             return
         if attempt is not None:
             _end_attempt(attempt, Attempt.Result.LATER, _evidence(error) if error else {})
-        pause = min(2.0**locked.attempt_count, 60.0)
-        if error is not None and error.retry_after_seconds is not None:
-            pause = error.retry_after_seconds
+        pause = pacing.next_pause_seconds(
+            10 * 2.0**locked.attempt_count,
+            error.retry_after_seconds if error is not None else None,
+            random.random,
+            least=settings.POLL_SECONDS,
+            most=60.0,
+        )
         change(locked, state=State.QUEUED, next_poll_at=clock.now() + timedelta(seconds=pause))
 
 
@@ -617,7 +621,7 @@ def _record_verdicts(heard: Sequence[_Heard]) -> list[Generation]:
             taken.append(row)
         for outcome in ledger.post(renewed) if renewed else []:
             outcome.unwrap()
-        Generation.objects.bulk_update(taken, VERDICT_COLUMNS)
+        columns.write(taken, VERDICT_COLUMNS)
     return taken
 
 
@@ -829,7 +833,7 @@ def _write_settled(plans: list[_Plan], now: datetime, by: str) -> None:
         else:
             job.state = State.CANCELLED if job.verdict_status == "cancelled" else State.FAILED
             job.outcome = Outcome.REFUNDED
-    Generation.objects.bulk_update(
+    columns.write(
         [plan.job for plan in plans],
         [
             "state",
@@ -847,12 +851,11 @@ def _write_settled(plans: list[_Plan], now: datetime, by: str) -> None:
     )
     paid = [plan.job.id for plan in plans if plan.is_charged and plan.job.account_id not in in_debt]
     Output.objects.filter(generation_id__in=paid, released_at=None).update(released_at=now)
-    for plan in plans:
-        _tell(plan)
+    alerts.notify_all([notice for plan in plans if (notice := _tell(plan)) is not None])
 
 
-def _tell(plan: _Plan) -> None:
-    """One line in the log for each settlement, and a notice where a person must know."""
+def _tell(plan: _Plan) -> Notice | None:
+    """One line in the log for each settlement; a notice where a person must know."""
     job, rule = plan.job, plan.job.verdict_rule
     held = credits.display(job.estimate_max)
     log.info(
@@ -870,15 +873,16 @@ def _tell(plan: _Plan) -> None:
         loss=credits.format(plan.loss),
         by=job.settled_by,
     )
-    if not plan.is_charged and job.state == State.FAILED:
-        alerts.notify(
-            job.account_id,
-            f"job:{job.id}:ended",
-            f"“{job.title}” was not made. Your {held} credits are back.",
-            body=plan.error_message or "",
-            link=f"/generations/{job.id}",
-            level="warning",
-        )
+    if plan.is_charged or job.state != State.FAILED:
+        return None
+    return alerts.notice(
+        job.account_id,
+        f"job:{job.id}:ended",
+        f"“{job.title}” was not made. Your {held} credits are back.",
+        body=plan.error_message or "",
+        link=f"/generations/{job.id}",
+        level="warning",
+    )
 
 
 def _withhold(job: Generation, refusal: errors.BillingError) -> None:

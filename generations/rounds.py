@@ -89,7 +89,8 @@ class Round:
         begun = 0
         for provider, ids in by_provider.items():
             # A claimed submission must not wait for its turn: it would look like one that nobody knows the end of.
-            room = min(self._room(f"submit {provider}", provider), self.calls.idle(f"submit {provider}"))
+            lane = f"submit {provider}"
+            room = min(self.calls.idle(lane), self._room(lane, provider) if self.calls.idle(lane) else 0)
             done = sum(self.submit(job_id) for job_id in ids[:room])
             if room and not done:
                 self.looked.give_back(provider)
@@ -259,10 +260,19 @@ class Round:
 # One job
 
 
+def is_resting(job_id: UUID) -> bool:
+    """Whether the job's provider is to be left alone now."""
+    resting = circuits.resting()
+    return bool(resting) and Generation.objects.filter(id=job_id, provider__in=resting).exists()
+
+
 def submit(job_id: UUID) -> None:
-    """The job is submitted once, if it waits for that; how the provider answered is written down, and settled."""
+    """The job is submitted once, if it waits for that; how the provider answered is written down, and settled.
+
+    One whose provider is left alone now waits for the sweep.
+    """
     alone = Round()
-    if alone.submit(job_id):
+    if not is_resting(job_id) and alone.submit(job_id):
         alone.finish()
 
 
@@ -271,6 +281,12 @@ def poll(jobs: Sequence[Generation]) -> None:
     alone = Round()
     alone.ask(jobs)
     alone.finish()
+
+
+def ask_now(job_ids: Sequence[UUID]) -> None:
+    """The jobs' providers were asked, whenever they were to be asked next; what they said is settled."""
+    Generation.objects.filter(id__in=job_ids, verdict_at=None).update(next_poll_at=clock.Now())
+    poll([job for job_id in job_ids for job in lifecycle.claim_due(only=job_id)])
 
 
 def expire(job_id: UUID) -> None:
@@ -282,8 +298,7 @@ def expire(job_id: UUID) -> None:
     if job.verdict_at is not None:
         alone.go_on([job])
     elif job.state == Generation.State.RUNNING:
-        Generation.objects.filter(id=job.id, verdict_at=None).update(next_poll_at=clock.Now())
-        alone.ask(lifecycle.claim_due(only=job.id))
+        ask_now([job.id])
     elif job.state == Generation.State.SUBMITTING:
         alone.look_up(job)
     alone.finish()

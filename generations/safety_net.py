@@ -116,22 +116,31 @@ def emergency_release(job_id: UUID, by: str = "emergency") -> bool:
             review="",
         )
     log.error("emergency_release", job=str(job_id), by=by)
-    alerts.clear_alert("job_needs_review", key=str(job_id))
+    try:
+        _tell_of_emergency(job, by)
+    except Exception:  # telling may be what was broken; the credits are back all the same
+        log.exception("emergency_release_not_told", job=str(job_id))
+        connection.close_if_unusable_or_obsolete()
+    return True
+
+
+def _tell_of_emergency(job: Generation, by: str) -> None:
+    back = credits.display(job.estimate_max)
     alerts.open_alert(
         "emergency_release",
-        key=str(job_id),
-        sentence=f"{credits.display(job.estimate_max)} credits were given back in an emergency: settling broke.",
-        facts={"generation": str(job_id), "account": str(job.account_id), "by": by},
+        key=str(job.id),
+        sentence=f"{back} credits were given back in an emergency: settling broke.",
+        facts={"generation": str(job.id), "account": str(job.account_id), "by": by},
     )
+    alerts.clear_alert("job_needs_review", key=str(job.id))
     alerts.notify(
         job.account_id,
         f"job:{job.id}:ended",
-        f"“{job.title}” was not made. Your {credits.display(job.estimate_max)} credits are back.",
+        f"“{job.title}” was not made. Your {back} credits are back.",
         body=job.error_message or "",
         link=f"/generations/{job.id}",
         level="warning",
     )
-    return True
 
 
 # Putting the past right
@@ -175,9 +184,7 @@ def put_right(wrong: Wrong) -> bool:
     if wrong.entry is not None:
         reason = f"The provider said that it {job.verdict_status}; nothing is charged for that."
         try:
-            ledger.refund(
-                job.account_id, entry=wrong.entry, amount=wrong.amount, actor="resettle", reason=reason, user=None
-            )
+            ledger.refund(job.account_id, entry=wrong.entry, actor="resettle", reason=reason)
         except (errors.RefundExceedsSpent, errors.NothingToRefund):
             return False
         back = credits.display(wrong.amount)
@@ -198,7 +205,7 @@ def put_right(wrong: Wrong) -> bool:
 
 
 def unheard(hours: float) -> QuerySet[Generation]:
-    """Jobs accepted so long ago, with no verdict and no answer since: the provider is to be asked again."""
+    """Jobs submitted so long ago whose provider has given no verdict, or was not asked for one since."""
     before = clock.now() - timedelta(hours=hours)
     jobs = Generation.objects.filter(credits_charged=None, verdict_at=None, provider_job_id__isnull=False)
     return jobs.filter(submitted_at__lte=before).order_by("submitted_at")

@@ -38,7 +38,7 @@ def follow(job_id: str) -> None:
     until = time.monotonic() + FOLLOW_SECONDS
     while time.monotonic() < until and not get_broker().queue_size():
         state = Generation.objects.filter(id=which, credits_charged=None).values_list("state", flat=True).first()
-        if state != Generation.State.RUNNING:
+        if state != Generation.State.RUNNING or rounds.is_resting(which):
             return
         rounds.poll(lifecycle.claim_due(only=which))
         time.sleep(PAUSE_SECONDS)
