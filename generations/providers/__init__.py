@@ -4,6 +4,7 @@ To add one: copy the nearest module, name it in PROVIDERS, and list it under its
 config/settings.py.
 """
 
+from django.conf import settings
 from django.utils.module_loading import import_string
 
 from generations.providers.base import NotOffered, Provider
@@ -15,11 +16,15 @@ PROVIDERS = {
     "comfyui": "generations.providers.comfyui.ComfyUI",
     "rehearsal": "generations.providers.rehearsal.Rehearsal",
 }
+# Where the setting is empty, the provider is not there, and its module is not even loaded: OpenAI's SDK is large.
+NEEDS = {"openai": "OPENAI_API_KEY", "comfyui": "COMFYUI_URLS"}
 
 
 def get(name: str) -> Provider:
     """The provider of that name, also for jobs it was given earlier. Raises NotOffered where it is not set up here."""
     if name not in PROVIDERS:
         raise NotOffered(f"There is no provider {name!r}; there are {', '.join(sorted(PROVIDERS))}.")
+    if name in NEEDS and not getattr(settings, NEEDS[name]):
+        raise NotOffered(f"{NEEDS[name]} is not set.")
     provider: Provider = import_string(PROVIDERS[name])()
     return provider
