@@ -551,7 +551,7 @@ def _record_under_way(said: Sequence[_Said]) -> list[Generation]:
         is_answer = isinstance(answer, Answer)
         if decision.rule is None:
             _ask_about_answer(job, "poll", answer, is_word=is_answer)
-        elif job.unknown_answer is not None:
+        elif is_answer and job.unknown_answer is not None:
             reviews.answered(job.id)
         is_alive = is_answer and decision.rule is not None
         if is_alive and job.state == State.RUNNING and job.submitted_at is not None:
@@ -1245,7 +1245,7 @@ def ask_staff(job: Generation, why: str) -> None:
 
 def _ask_about_answer(job: Generation, phase: str, answer: Answer | ProviderError, *, is_word: bool) -> None:
     """Staff are asked what an answer means that no rule knows; once, for as long as it stays the same."""
-    if reviews.is_same(job, phase, answer.status, answer.code):
+    if reviews.is_asked_already(job, phase, answer.status, answer.code, is_word=is_word):
         return
     unknown = reviews.answer(phase, answer.status, answer.code, answer.message, is_word=is_word)
     Generation.objects.filter(id=job.id).update(unknown_answer=unknown)

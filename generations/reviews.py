@@ -29,10 +29,16 @@ def answer(phase: str, status: str, code: str | None, message: str | None, *, is
     }
 
 
-def is_same(job: Generation, phase: str, status: str, code: str | None) -> bool:
-    """Whether staff have been asked about this very answer already."""
+def is_asked_already(job: Generation, phase: str, status: str, code: str | None, *, is_word: bool) -> bool:
+    """Whether staff have been asked about this answer; beside a word a question that failed says nothing new."""
     known = job.unknown_answer
-    return known is not None and (known["phase"], known["status"], known["code"]) == (phase, status, code)
+    if known is None:
+        return False
+    return (known["is_word"] and not is_word) or (known["phase"], known["status"], known["code"]) == (
+        phase,
+        status,
+        code,
+    )
 
 
 def in_words(unknown: dict[str, Any]) -> str:

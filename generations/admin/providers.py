@@ -86,14 +86,13 @@ def why_not(operation: str, name: str) -> str:
 
 
 def capabilities(name: str) -> list[str]:
-    """What the provider can do, in words."""
+    """What the provider can do, in words; of one that is not set up here, what it can do wherever it is."""
+    of: Any = provider_class(name)
     try:
-        of: Any = providers.get(name)
+        of = providers.get(name)
     except NotOffered:
-        of = provider_class(name)
-    if of is None:
-        return []
-    return [words for flag, can, cannot in CAPABILITIES if (words := can if getattr(of, flag, False) else cannot)]
+        return [can for flag, can, _ in CAPABILITIES if getattr(of, flag, False) is True]
+    return [words for flag, can, cannot in CAPABILITIES if (words := can if getattr(of, flag) else cannot)]
 
 
 def is_graphed(route: Any) -> bool:
@@ -320,9 +319,7 @@ class GraphForm(ActForm):
 
 class EditGraph(OnRoute):
     name, title, icon = "edit_graph", "Edit the graph", "account_tree"
-    sentence = (
-        "New jobs of this operation run this graph at this provider. Jobs under way keep the one they were given."
-    )
+    sentence = "Whatever is submitted from now on runs this graph at this provider. Jobs that it has go on as they are."
     done = "New jobs run this graph."
     form = GraphForm
 
@@ -350,7 +347,7 @@ class EditGraph(OnRoute):
 
 class UseShippedGraph(EditGraph):
     name, title, icon = "shipped_graph", "Use the shipped graph", "restart_alt"
-    sentence = "The graph of staff is put aside, and new jobs run the one that Holdfast ships."
+    sentence = "The graph of staff is put aside; whatever is submitted from now on runs the one that Holdfast ships."
     done = "New jobs run the shipped graph."
     form = ActForm
 

@@ -10,10 +10,12 @@ import pytest
 from django.urls import reverse
 
 from billing.models import Approval, Audit
+from generations import lifecycle
 from generations.models import Generation, SettlementRule
+from generations.providers.base import Unknown
 from tests.billing.admin.colleague import Colleague, a_form, said, url_of
 from tests.generations.admin.test_jobs import page_of
-from tests.generations.trip import Job, Trip
+from tests.generations.trip import Job, Trip, heard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,6 +128,33 @@ def test_a_known_word_closes_the_review_by_itself(trip: Trip) -> None:
     assert job.stands == ("running", "open", None)
     assert job.row.unknown_answer is None
     assert trip.alerts == []
+
+
+def test_a_failed_question_neither_closes_nor_replaces_a_review(trip: Trip) -> None:
+    job = unknown(trip)
+    before = job.row.unknown_answer
+    for status in ("503", "418"):  # one that a rule knows, and one that none does
+        trip.advance(30)
+        (claimed,) = lifecycle.claim_due(only=job.id)
+        heard(claimed, Unknown(status))
+        assert "“nsfw_content”" in job.row.review
+        assert job.row.unknown_answer == before
+    assert trip.alerts == ["job_needs_review"]
+
+
+def test_a_question_that_fails_as_no_rule_knows_can_only_be_kept(trip: Trip, staff: Colleague) -> None:
+    job = trip.running()
+    trip.advance(30)
+    (claimed,) = lifecycle.claim_due(only=job.id)
+    heard(claimed, Unknown("418"))
+    assert job.row.review == "The question to the provider ended with “418”, which no rule knows."
+    (address,) = [link for link in links(staff.get(review_of(job))) if "/act/new_rule/?" in link]
+    key = {"phase": "poll", "provider": "rehearsal", "operation": "any", "status": "418", "code": "any"}
+    terms = {"provider_bills": "no", "sentence": "It is a teapot."}
+    refused = staff.does_at(address.split("?")[0], **key, **terms, outcome="release")
+    assert "not the provider’s word on the job" in said(refused)
+    kept = {**key, **terms, "outcome": "keep", "reason": "Odd.", "once": str(a_form()), "step": "check"}
+    assert "Of these, known then and kept 1" in said(staff.client.post(address.split("?")[0], kept))
 
 
 def test_other_reviews_are_closed_when_they_were_looked_at(trip: Trip, staff: Colleague) -> None:
