@@ -706,3 +706,327 @@ class ImportedAccount(models.Model):
 
     def __str__(self) -> str:
         return self.external_id
+
+
+# What is sold, and what Stripe tells of it. No row here moves a credit: ledger.py's Payment, Lot and ClawBack do.
+
+
+class Pack(models.Model):
+    """Credits that are bought at once. Staff change it by two people; a purchase keeps what it was sold for."""
+
+    id = row_id()
+    slug = models.SlugField(max_length=50, unique=True)
+    title = models.CharField(max_length=100)
+    # In the currency's smallest unit: 2500 is £25.00.
+    price_minor = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3, default="gbp")
+    credits = models.BigIntegerField()
+    keep_months = models.PositiveSmallIntegerField(default=12, help_text="How long its credits can be spent")
+    stripe_price = models.CharField(max_length=255, blank=True)
+    position = models.PositiveSmallIntegerField(default=100)
+    is_offered = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="pack_price_positive", condition=Q(price_minor__gt=0)),
+            models.CheckConstraint(name="pack_credits_positive", condition=Q(credits__gt=0)),
+        ]
+        ordering = ["position", "price_minor"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Plan(models.Model):
+    """Credits a month, and the limits that come with them. A price of 0 is allocated here, without Stripe."""
+
+    id = row_id()
+    slug = models.SlugField(max_length=50, unique=True)
+    title = models.CharField(max_length=100)
+    price_minor = models.PositiveIntegerField(help_text="A month, in the currency's smallest unit")
+    currency = models.CharField(max_length=3, default="gbp")
+    monthly_credits = models.BigIntegerField()
+    # What of plan and promotional credits may be spent on a day; null: no cap.
+    per_day = models.BigIntegerField(null=True, blank=True)
+    # What is left at a period's end is kept up to this; null: nothing is.
+    rollover_max = models.BigIntegerField(null=True, blank=True)
+    trial_days = models.PositiveSmallIntegerField(default=0)
+    trial_credits = models.BigIntegerField(default=0, help_text="Granted as promotional for a trial's period")
+    open_holds_max = models.PositiveSmallIntegerField(null=True, blank=True)
+    features = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    stripe_price = models.CharField(max_length=255, blank=True)
+    position = models.PositiveSmallIntegerField(default=100)
+    is_offered = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="plan_credits_not_negative", condition=Q(monthly_credits__gte=0) & Q(trial_credits__gte=0)
+            ),
+            models.CheckConstraint(name="plan_per_day_not_negative", condition=Q(per_day=None) | Q(per_day__gte=0)),
+        ]
+        ordering = ["position", "price_minor"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Customer(models.Model):
+    """An account at Stripe: each has one there, and each there belongs to one here, for ever."""
+
+    account = models.OneToOneField(Account, on_delete=models.PROTECT, primary_key=True, related_name="customer")
+    # Null between our commit and Stripe's answer; the account's id is the idempotency key of making it.
+    stripe_customer = models.CharField(max_length=255, unique=True, null=True)
+    # What an off-session payment may be made with.
+    payment_method = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.stripe_customer or str(self.account_id)
+
+
+class Purchase(models.Model):
+    """One buying of a pack: stored before Stripe is asked, and paid once, whatever is told of it and how often.
+
+    CREATED → OPEN (Stripe has its session or intent) → PAID | FAILED | EXPIRED. Its id is Stripe's idempotency key and
+    its client_reference_id. `payment` is the grant.
+    """
+
+    class State(models.TextChoices):
+        CREATED = "created"
+        OPEN = "open"
+        PAID = "paid"
+        FAILED = "failed"
+        EXPIRED = "expired"
+
+    id = row_id()
+    account = of_account()
+    user = a_person(null=True, blank=True)
+    pack = models.ForeignKey(Pack, on_delete=models.PROTECT, related_name="+")
+    # What it was sold for, whatever the pack costs today.
+    amount_minor = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3)
+    credits = models.BigIntegerField()
+    keep_months = models.PositiveSmallIntegerField()
+    is_top_up = models.BooleanField(default=False, help_text="Bought by the account's auto top-up")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.CREATED)
+    stripe_session = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    stripe_intent = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    checkout_url = models.TextField(blank=True)
+    receipt_url = models.TextField(blank=True)
+    success_url = models.TextField(blank=True)
+    cancel_url = models.TextField(blank=True)
+    payment = in_account("billing.Payment", null=True, blank=True, db_index=False)
+    created_at = models.DateTimeField()
+    paid_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="purchase_account_id", fields=["account", "id"]),
+            models.CheckConstraint(
+                name="purchase_amounts_positive", condition=Q(amount_minor__gt=0) & Q(credits__gt=0)
+            ),
+            models.CheckConstraint(
+                name="purchase_granted_when_paid",
+                condition=(Q(state="paid") & Q(payment__isnull=False) & Q(paid_at__isnull=False))
+                | (~Q(state="paid") & Q(payment=None)),
+            ),
+        ]
+        indexes = [
+            models.Index(name="purchase_newest", fields=["account", "-id"]),
+            models.Index(name="purchase_waiting", fields=["created_at"], condition=Q(state__in=["created", "open"])),
+        ]
+        permissions = [("refund_purchase", "Can refund a purchase at Stripe")]
+
+    def __str__(self) -> str:
+        return f"{self.credits // 1_000_000:,} credits"
+
+
+class Refunding(models.Model):
+    """Money of a purchase given back at Stripe, by us or there. Its id is the claw-back's, and travels in metadata.
+
+    ASKED (stored, Stripe not asked yet) → PENDING → SUCCEEDED | FAILED. The credits are taken back when it is known to
+    Stripe, once, and restored where it failed.
+    """
+
+    class State(models.TextChoices):
+        ASKED = "asked"
+        PENDING = "pending"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    id = row_id()
+    account = of_account()
+    purchase = in_account("billing.Purchase")
+    stripe_refund = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    amount_minor = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ASKED)
+    reason = models.CharField(max_length=300, blank=True)
+    made_by = a_person(null=True, blank=True)
+    is_clawed_back = models.BooleanField(default=False)
+    is_restored = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="refunding_account_id", fields=["account", "id"]),
+            models.CheckConstraint(name="refunding_amount_positive", condition=Q(amount_minor__gt=0)),
+            models.CheckConstraint(
+                name="refunding_restored_after_claw_back", condition=Q(is_restored=False) | Q(is_clawed_back=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.stripe_refund or str(self.id)
+
+
+class Dispute(models.Model):
+    """A payment that the cardholder's bank has questioned: its lots are frozen until it is won or lost."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        WON = "won"
+        LOST = "lost"
+
+    # Also the claw-back's id where it is lost.
+    id = row_id()
+    account = of_account()
+    purchase = in_account("billing.Purchase")
+    stripe_dispute = models.CharField(max_length=255, unique=True)
+    amount_minor = models.PositiveIntegerField()
+    reason = models.CharField(max_length=100, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    evidence_due_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="dispute_account_id", fields=["account", "id"])]
+
+    def __str__(self) -> str:
+        return self.stripe_dispute
+
+
+class InboxEvent(models.Model):
+    """An event of Stripe as it came, signed: stored first, applied by the worker, in any order, once in effect.
+
+    RECEIVED → APPLIED | IGNORED (we do nothing for its type) | FAILED (tried again until staff look at it).
+    """
+
+    class State(models.TextChoices):
+        RECEIVED = "received"
+        APPLIED = "applied"
+        IGNORED = "ignored"
+        FAILED = "failed"
+
+    id = models.CharField(primary_key=True, max_length=255)  # Stripe's own: once in the world
+    type = models.CharField(max_length=100)
+    is_live = models.BooleanField()
+    happened_at = models.DateTimeField()
+    payload = models.JSONField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVED)
+    source = models.CharField(max_length=10, default="webhook", help_text="webhook, or list: found by reconciliation")
+    received_at = models.DateTimeField()
+    tries = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True, blank=True)
+    applied_at = models.DateTimeField(null=True, blank=True)
+    # What it came to, or why it failed.
+    outcome = models.CharField(max_length=500, blank=True)
+    mirrored_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(name="inbox_due", fields=["next_try_at"], condition=Q(state__in=["received", "failed"])),
+            models.Index(name="inbox_newest", fields=["-received_at"]),
+            models.Index(
+                name="inbox_unmirrored", fields=["received_at"], condition=Q(mirrored_at=None) & Q(state="applied")
+            ),
+        ]
+        permissions = [("replay_event", "Can have an event of Stripe applied again")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class Enrollment(models.Model):
+    """An account's plan, from its start to its end. One is in force at a time."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"  # asked for, not paid yet
+        TRIAL = "trial"
+        ACTIVE = "active"
+        GRACE = "grace"  # a payment failed; the plan's features stay until grace_until
+        PAUSED = "paused"
+        ENDED = "ended"
+
+    id = row_id()
+    account = of_account()
+    user = a_person(null=True, blank=True)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
+    # The plan from the next period on, where that was asked for.
+    next_plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    state = models.CharField(max_length=10, choices=State.choices)
+    stripe_subscription = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    stripe_session = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    period_start = models.DateTimeField(null=True, blank=True)
+    period_end = models.DateTimeField(null=True, blank=True)
+    ends_with_period = models.BooleanField(default=False)
+    grace_until = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="enrollment_account_id", fields=["account", "id"]),
+            models.UniqueConstraint(
+                name="enrollment_one_in_force",
+                fields=["account"],
+                condition=~Q(state__in=["pending", "ended"]),
+            ),
+            models.CheckConstraint(
+                name="enrollment_ended_at_its_end",
+                condition=(Q(state="ended") & Q(ended_at__isnull=False)) | (~Q(state="ended") & Q(ended_at=None)),
+            ),
+        ]
+        indexes = [models.Index(name="enrollment_of_account", fields=["account"])]
+
+    def __str__(self) -> str:
+        return f"{self.plan} ({self.state})"
+
+
+class Allocation(models.Model):
+    """What a period of an enrollment was granted, once: a period that is told of again finds this row."""
+
+    id = row_id()
+    account = of_account()
+    enrollment = in_account("billing.Enrollment")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
+    # What it is for: "free 2026-11", "invoice in_…", "upgrade in_…", "trial sub_…".
+    period = models.CharField(max_length=255)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    credits = models.BigIntegerField()
+    # Stripe's names of the invoice and of what paid it: Stripe itself does not lead from a payment to its invoice.
+    stripe_invoice = models.CharField(max_length=255, blank=True)
+    stripe_intent = models.CharField(max_length=255, blank=True)
+    invoice_url = models.TextField(blank=True)
+    amount_minor = models.PositiveIntegerField(default=0)
+    currency = models.CharField(max_length=3, blank=True)
+    payment = in_account("billing.Payment", null=True, blank=True, db_index=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="allocation_once_a_period", fields=["account", "period"]),
+            models.CheckConstraint(name="allocation_credits_not_negative", condition=Q(credits__gte=0)),
+        ]
+        indexes = [
+            models.Index(name="allocation_invoice", fields=["stripe_invoice"], condition=~Q(stripe_invoice="")),
+            models.Index(name="allocation_intent", fields=["stripe_intent"], condition=~Q(stripe_intent="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.period
