@@ -845,8 +845,12 @@ class Purchase(models.Model):
         return f"{self.credits // 1_000_000:,} credits"
 
 
+# What a refund or a dispute is about: a pack that was bought, or a paid period of a plan.
+OF_ONE_SALE = Q(purchase=None, allocation__isnull=False) | Q(purchase__isnull=False, allocation=None)
+
+
 class Refunding(models.Model):
-    """Money of a purchase given back at Stripe, by us or there. Its id is the claw-back's, and travels in metadata.
+    """Money of a purchase, or of a plan's period, given back at Stripe, by us or there. Its id is the claw-back's, and travels in metadata.
 
     ASKED (stored, Stripe not asked yet) → PENDING → SUCCEEDED | FAILED. The credits are taken back when it is known to
     Stripe, once, and restored where it failed.
@@ -860,7 +864,8 @@ class Refunding(models.Model):
 
     id = row_id()
     account = of_account()
-    purchase = in_account("billing.Purchase")
+    purchase = in_account("billing.Purchase", null=True, blank=True)
+    allocation = in_account("billing.Allocation", null=True, blank=True)
     stripe_refund = models.CharField(max_length=255, unique=True, null=True, blank=True)
     amount_minor = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.ASKED)
@@ -874,6 +879,7 @@ class Refunding(models.Model):
         constraints = [
             models.UniqueConstraint(name="refunding_account_id", fields=["account", "id"]),
             models.CheckConstraint(name="refunding_amount_positive", condition=Q(amount_minor__gt=0)),
+            models.CheckConstraint(name="refunding_of_one_sale", condition=OF_ONE_SALE),
             models.CheckConstraint(
                 name="refunding_restored_after_claw_back", condition=Q(is_restored=False) | Q(is_clawed_back=True)
             ),
@@ -894,7 +900,8 @@ class Dispute(models.Model):
     # Also the claw-back's id where it is lost.
     id = row_id()
     account = of_account()
-    purchase = in_account("billing.Purchase")
+    purchase = in_account("billing.Purchase", null=True, blank=True)
+    allocation = in_account("billing.Allocation", null=True, blank=True)
     stripe_dispute = models.CharField(max_length=255, unique=True)
     amount_minor = models.PositiveIntegerField()
     reason = models.CharField(max_length=100, blank=True)
@@ -904,7 +911,15 @@ class Dispute(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(name="dispute_account_id", fields=["account", "id"])]
+        constraints = [
+            models.UniqueConstraint(name="dispute_account_id", fields=["account", "id"]),
+            models.CheckConstraint(name="dispute_amount_positive", condition=Q(amount_minor__gt=0)),
+            models.CheckConstraint(name="dispute_of_one_sale", condition=OF_ONE_SALE),
+            models.CheckConstraint(
+                name="dispute_ended_at_its_end",
+                condition=(Q(state="open") & Q(ended_at=None)) | (~Q(state="open") & Q(ended_at__isnull=False)),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.stripe_dispute
@@ -1020,6 +1035,7 @@ class Allocation(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(name="allocation_account_id", fields=["account", "id"]),
             models.UniqueConstraint(name="allocation_once_a_period", fields=["account", "period"]),
             models.CheckConstraint(name="allocation_credits_not_negative", condition=Q(credits__gte=0)),
         ]

@@ -12,8 +12,12 @@ ALTER TABLE billing_purchase ADD CONSTRAINT purchase_payment_in_account
   FOREIGN KEY (account_id, payment_id) REFERENCES billing_payment (account_id, id);
 ALTER TABLE billing_refunding ADD CONSTRAINT refunding_purchase_in_account
   FOREIGN KEY (account_id, purchase_id) REFERENCES billing_purchase (account_id, id);
+ALTER TABLE billing_refunding ADD CONSTRAINT refunding_allocation_in_account
+  FOREIGN KEY (account_id, allocation_id) REFERENCES billing_allocation (account_id, id);
 ALTER TABLE billing_dispute ADD CONSTRAINT dispute_purchase_in_account
   FOREIGN KEY (account_id, purchase_id) REFERENCES billing_purchase (account_id, id);
+ALTER TABLE billing_dispute ADD CONSTRAINT dispute_allocation_in_account
+  FOREIGN KEY (account_id, allocation_id) REFERENCES billing_allocation (account_id, id);
 ALTER TABLE billing_allocation ADD CONSTRAINT allocation_enrollment_in_account
   FOREIGN KEY (account_id, enrollment_id) REFERENCES billing_enrollment (account_id, id);
 ALTER TABLE billing_allocation ADD CONSTRAINT allocation_payment_in_account
@@ -23,7 +27,9 @@ ALTER TABLE billing_allocation ADD CONSTRAINT allocation_payment_in_account
 NO_KEYS = """
 ALTER TABLE billing_purchase DROP CONSTRAINT purchase_payment_in_account;
 ALTER TABLE billing_refunding DROP CONSTRAINT refunding_purchase_in_account;
+ALTER TABLE billing_refunding DROP CONSTRAINT refunding_allocation_in_account;
 ALTER TABLE billing_dispute DROP CONSTRAINT dispute_purchase_in_account;
+ALTER TABLE billing_dispute DROP CONSTRAINT dispute_allocation_in_account;
 ALTER TABLE billing_allocation DROP CONSTRAINT allocation_enrollment_in_account;
 ALTER TABLE billing_allocation DROP CONSTRAINT allocation_payment_in_account;
 """
@@ -436,7 +442,9 @@ class Migration(migrations.Migration):
                 (
                     "purchase",
                     models.ForeignKey(
+                        blank=True,
                         db_constraint=False,
+                        null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to="billing.purchase",
@@ -493,7 +501,9 @@ class Migration(migrations.Migration):
                 (
                     "purchase",
                     models.ForeignKey(
+                        blank=True,
                         db_constraint=False,
+                        null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to="billing.purchase",
@@ -604,6 +614,73 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("is_restored", False), ("is_clawed_back", True), _connector="OR"),
                 name="refunding_restored_after_claw_back",
+            ),
+        ),
+        migrations.AddField(
+            model_name="dispute",
+            name="allocation",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="billing.allocation",
+            ),
+        ),
+        migrations.AddField(
+            model_name="refunding",
+            name="allocation",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="billing.allocation",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="allocation",
+            constraint=models.UniqueConstraint(fields=("account", "id"), name="allocation_account_id"),
+        ),
+        migrations.AddConstraint(
+            model_name="dispute",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_minor__gt", 0)), name="dispute_amount_positive"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="dispute",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "open"), ("ended_at", None)),
+                    models.Q(models.Q(("state", "open"), _negated=True), ("ended_at__isnull", False)),
+                    _connector="OR",
+                ),
+                name="dispute_ended_at_its_end",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="dispute",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("allocation__isnull", False), ("purchase", None)),
+                    models.Q(("allocation", None), ("purchase__isnull", False)),
+                    _connector="OR",
+                ),
+                name="dispute_of_one_sale",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="refunding",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("allocation__isnull", False), ("purchase", None)),
+                    models.Q(("allocation", None), ("purchase__isnull", False)),
+                    _connector="OR",
+                ),
+                name="refunding_of_one_sale",
             ),
         ),
         migrations.RunSQL(KEYS, NO_KEYS),
