@@ -850,7 +850,9 @@ OF_ONE_SALE = Q(purchase=None, allocation__isnull=False) | Q(purchase__isnull=Fa
 
 
 class Refunding(models.Model):
-    """Money of a purchase, or of a plan's period, given back at Stripe, by us or there. Its id is the claw-back's, and travels in metadata.
+    """Money of a purchase, or of a plan's period, given back at Stripe, by us or there.
+
+    Its id is the claw-back's, and travels in metadata.
 
     ASKED (stored, Stripe not asked yet) → PENDING → SUCCEEDED | FAILED. The credits are taken back when it is known to
     Stripe, once, and restored where it failed.
