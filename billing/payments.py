@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from . import ledger, steps
+from . import ledger, refunds, steps
 from .clock import now
 from .models import Payment, Purchase
 
@@ -20,7 +20,9 @@ log = structlog.get_logger("holdfast.payments")
 
 
 def paid(purchase_id: UUID, *, intent: str | None, receipt_url: str = "") -> bool:
-    """The purchase is paid and its credits are granted; False where they were before.
+    """The purchase is paid, its credits are granted, and refunds and disputes told of before have had their effect.
+
+    False where it was paid before.
 
     Locks the purchase, then its account. Whoever calls has compared amount and currency with the purchase's.
     """
@@ -52,6 +54,7 @@ def paid(purchase_id: UUID, *, intent: str | None, receipt_url: str = "") -> boo
         purchase.stripe_intent = purchase.stripe_intent or intent or None
         purchase.receipt_url = receipt_url or purchase.receipt_url
         purchase.save(update_fields=["state", "payment", "paid_at", "error", "stripe_intent", "receipt_url"])
+        refunds.apply_known(purchase)
     log.info("purchase_paid", purchase=str(purchase.id), account=str(purchase.account_id))
     return True
 

@@ -1,0 +1,16 @@
+"""Money as people read it: "£12.50" for 1250 of the currency's smallest unit. Pure; nothing here is a credit."""
+
+from __future__ import annotations
+
+SIGNS = {"gbp": "£", "eur": "€", "usd": "$"}
+# Stripe's currencies that have no smaller unit: https://docs.stripe.com/currencies#zero-decimal
+WHOLE = frozenset(
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
+)
+
+
+def words(minor: int, currency: str) -> str:
+    """The amount with its sign, or with its currency's code after it where it has none here."""
+    name = currency.lower()
+    figures = f"{minor:,}" if name in WHOLE else f"{minor // 100:,}.{minor % 100:02d}"
+    return f"{SIGNS[name]}{figures}" if name in SIGNS else f"{figures} {name.upper()}"
