@@ -57,6 +57,43 @@ KINDS: dict[str, Kind] = {
             page_of_key="admin:billing_account_change",
             about="The account",
         ),
+        Kind(
+            "payment_mismatch",
+            "A payment does not match what was sold",
+            "Nothing was granted or taken for it. Compare Stripe's payment with the purchase; give the money back at "
+            "Stripe or grant by hand, or replay the event once it is right.",
+            page_of_key="admin:billing_purchase_change",
+            about="The purchase",
+        ),
+        Kind(
+            "stripe_event_failed",
+            "An event of Stripe cannot be applied",
+            "It is tried again once an hour. Read its error, put right what it is about, and replay it.",
+            is_closed_by_staff=False,
+            page_of_key="admin:billing_inboxevent_change",
+            about="The event",
+        ),
+        Kind(
+            "stripe_version_differs",
+            "Stripe's events are of another API version",
+            "They are still applied as far as they can be read. Set the endpoint's version at Stripe to the one that "
+            "this installation is made for, or bring the installation up to date.",
+        ),
+        Kind(
+            "dispute_open",
+            "A payment is disputed",
+            "Its credits are frozen. Send Stripe the evidence before it is due, or accept the dispute there.",
+            is_closed_by_staff=False,
+            page_of_key="admin:billing_dispute_change",
+            about="The dispute",
+        ),
+        Kind(
+            "refund_failed",
+            "A refund failed",
+            "The credits are back with the account, and the money is still with us. Ask the person how they want it.",
+            page_of_key="admin:billing_refunding_change",
+            about="The refund",
+        ),
     )
 }
 """Kinds by name; rooms above add their own. A name that is not here is an alert all the same."""

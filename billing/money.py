@@ -4,9 +4,7 @@ from __future__ import annotations
 
 SIGNS = {"gbp": "£", "eur": "€", "usd": "$"}
 # Stripe's currencies that have no smaller unit: https://docs.stripe.com/currencies#zero-decimal
-WHOLE = frozenset(
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
-)
+WHOLE = {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"}
 
 
 def words(minor: int, currency: str) -> str:

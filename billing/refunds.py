@@ -58,6 +58,7 @@ def told_of_refund(refund: Mapping[str, Any], hint: Sale | None = None) -> str:
         sale = sales.locked(sale)
         _compare(sale, refund, amount)
         row = _row_of_refund(sale, name, asked)
+        was = row.state if row is not None else None
         if row is None:
             row = Refunding.objects.create(
                 **sale.columns,
@@ -77,6 +78,13 @@ def told_of_refund(refund: Mapping[str, Any], hint: Sale | None = None) -> str:
             row.stripe_refund = name
             row.state = _further(_REFUND_ORDER, row.state, state)
             row.save(update_fields=["stripe_refund", "state"])
+        if row.state == Refunding.State.FAILED != was:
+            alerts.open_alert(
+                "refund_failed",
+                key=str(row.id),
+                sentence=f"Stripe could not refund {money.words(amount, sale.currency)} for {sale.title}.",
+                facts={"account": str(sale.account), "refund": name, "why": refund.get("failure_reason")},
+            )
         return _settle(sale) or f"refund {row.state}"
 
 

@@ -29,6 +29,10 @@ class NotKnownYet(Exception):
         self.intent = intent
 
 
+class NotOurs(Exception):
+    """Nothing here is about this: the event is kept, and nothing done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sale:
     account: UUID

@@ -20,7 +20,7 @@ from django.db.models import F, Model, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from . import alerts, credits, ledger, steps
+from . import alerts, credits, ledger, steps, stripe_inbox
 from .clock import Now, now
 from .models import Alert, Hold, Lot, Membership, Notice
 
@@ -29,6 +29,7 @@ log = structlog.get_logger("holdfast.billing")
 BATCH = 100
 SWEEP_SECONDS = 45
 LATE_SECONDS = 3600
+EVENTS_AT_ONCE = 1000
 MAILS_AT_ONCE = 50
 # Alerts of one kind share a mail, so that a provider's bad day is not a thousand mails.
 ALERTS_AT_ONCE = 500
@@ -38,13 +39,21 @@ OVER_MAILED_WITHIN = timedelta(days=1)
 
 
 def sweep() -> None:
-    """Due lots and due holds without a job have expired; staff know of job holds that are late; mail has gone out.
+    """Stripe's events are applied; due lots and due holds without a job have expired; staff know of job holds that are
+    late; mail has gone out.
 
     A part that fails holds up no other; its error is raised at the end.
     """
     until = time.monotonic() + SWEEP_SECONDS
     failed: Exception | None = None
-    for part in (lambda: expire_lots(until), lambda: expire_holds(until), watch_job_holds, mail_notices, mail_alerts):
+    for part in (
+        lambda: stripe_inbox.apply_due(EVENTS_AT_ONCE, until),
+        lambda: expire_lots(until),
+        lambda: expire_holds(until),
+        watch_job_holds,
+        mail_notices,
+        mail_alerts,
+    ):
         try:
             _once_more(part)
         except Exception as error:
@@ -73,6 +82,11 @@ def _once_more(work: Callable[[], object]) -> object:
         log.warning("tried_again", sqlstate=state)
         connection.close_if_unusable_or_obsolete()
         return work()
+
+
+def apply_events() -> None:
+    """Stripe's events that are due have been applied: the hint that follows each delivery. The sweep does the same."""
+    stripe_inbox.apply_due(EVENTS_AT_ONCE, time.monotonic() + SWEEP_SECONDS)
 
 
 # Expiry

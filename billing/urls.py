@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from . import api, pages
+from . import api, callbacks, pages
 
 API: list[URLPattern] = [
     path("api/credits/balance", api.Balance.as_view(), name="api_balance"),
@@ -22,6 +22,8 @@ API: list[URLPattern] = [
     path("api/members", api.Members.as_view(), name="api_members"),
 ]
 
+WEBHOOKS: list[URLPattern] = [path("webhooks/stripe", callbacks.StripeEvents.as_view(), name="stripe_events")]
+
 PAGES: list[URLPattern] = [
     path("account/credits", pages.account_credits, name="account_credits"),
     path("account/credits/purse", pages.purse, name="purse"),
@@ -33,4 +35,4 @@ PAGES: list[URLPattern] = [
     path("account/notices/<uuid:id>/seen", pages.notice_seen, name="notice_seen"),
 ]
 
-urlpatterns = API + PAGES
+urlpatterns = API + WEBHOOKS + PAGES
