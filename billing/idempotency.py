@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from rest_framework.response import Response
 
-from . import ledger, people, refusals, throttles
+from . import errors, ledger, people, refusals, throttles
+from .models import IdempotencyKey
 
 HEADER = "Idempotency-Key"
 
@@ -43,6 +46,27 @@ def fingerprint(body: Any) -> bytes:
     """SHA-256 of the body whatever the order of its fields and its white space."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).digest()
+
+
+def once(account: UUID, key: ledger.Key | None, write: Callable[[], None]) -> ledger.Repeat | None:
+    """What `write` writes is there, with the key, in one transaction; or the repeat that was found instead.
+
+    For what moves no credits; the ledger keeps the keys of what does, in the same way. Locks the account. Raises
+    AccountNotFound, IdempotencyConflict.
+    """
+    with transaction.atomic():
+        if not ledger.lock([account]):
+            raise errors.AccountNotFound
+        if key is not None:
+            of = {"account_id": account, "actor": key.actor, "scope": key.scope, "key": key.key}
+            known = IdempotencyKey.objects.filter(**of).first()
+            if known is not None:
+                if bytes(known.fingerprint) != key.fingerprint:
+                    raise errors.IdempotencyConflict
+                return ledger.Repeat(known.status, known.made)
+            IdempotencyKey.objects.create(**of, fingerprint=key.fingerprint, status=key.status, made=key.made)
+        write()
+    return None
 
 
 def answer(request: Any, outcome: ledger.Outcome, status: int, body: Any) -> Response:

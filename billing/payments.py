@@ -10,8 +10,11 @@ import structlog
 from django.db import transaction
 
 from . import ledger, refunds, steps
+from .checkout import client
 from .clock import now
 from .models import Payment, Purchase
+
+__all__ = ["client", "months_after", "paid"]
 
 log = structlog.get_logger("holdfast.payments")
 

@@ -1,0 +1,274 @@
+"""What we ask of Stripe: a customer, a session to pay in, its portal, a refund. Never inside a transaction.
+
+Each is stored here before Stripe is asked, and our row's id is Stripe's idempotency key: whatever line the plug is
+pulled at, asking again finds the same thing there. What was paid is only ever heard from Stripe (stripe_inbox.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import stripe
+import structlog
+from django.conf import settings
+from django.core.cache import cache as shared
+from django.db import connection, transaction
+
+from . import credits, errors, idempotency, ledger, money, refusals
+from .clock import now
+from .models import Customer, Pack, Purchase, Refunding, new_id
+
+log = structlog.get_logger("holdfast.checkout")
+
+TIMEOUT_SECONDS = 10
+Said = TypeVar("Said")
+
+
+class NotSetUp(errors.BillingError):
+    code = "buying_not_set_up"
+    status = 503
+    sentence = "Nothing can be bought here at the moment."
+    reason = "This installation has no Stripe key."
+    action = "Ask the people who run it to set STRIPE_SECRET_KEY."
+
+
+class StripeUnavailable(errors.BillingError):
+    code = "payments_unavailable"
+    status = 503
+    sentence = "The payment page could not be opened. Nothing was bought and nothing was paid."
+    reason = "Stripe could not be reached, or did not take the request."
+    action = "Try again in a moment; with the same Idempotency-Key it stays one purchase."
+    can_retry = True
+
+
+class PackNotOffered(errors.BillingError):
+    code = "invalid_fields"
+    status = 422
+    sentence = "That pack is not offered."
+    reason = "There is no such pack, or it is not sold any more."
+    action = "Choose one of GET /api/packs."
+
+
+# The client
+
+
+def client() -> stripe.StripeClient:
+    """The official client, for one request or several; refuses while a transaction is open."""
+    if connection.in_atomic_block:
+        raise RuntimeError("Stripe was to be asked while a transaction was open.")
+    if not settings.STRIPE_IS_SET_UP:
+        raise NotSetUp
+    return _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_API_VERSION)
+
+
+@cache
+def _client(key: str, api_base: str, version: str) -> stripe.StripeClient:
+    return stripe.StripeClient(
+        key,
+        stripe_version=version,
+        base_addresses={"api": api_base} if api_base else {},
+        max_network_retries=1,
+        http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS),
+    )
+
+
+def _asked(what: str, ask: Callable[[], Said], **about: str) -> Said:
+    """What Stripe answered; StripeUnavailable where it did not, with the cause in the log and not in the answer."""
+    try:
+        return ask()
+    except stripe.StripeError as error:
+        log.error("stripe_refused", what=what, error=str(error)[:300], request_id=error.request_id, **about)
+        raise StripeUnavailable from error
+
+
+# Customers
+
+
+def customer_of(account: UUID, email: str) -> str:
+    """The account's customer at Stripe, made now if there was none."""
+    row, _ = Customer.objects.get_or_create(account_id=account)
+    if row.stripe_customer is None:
+        made = _asked(
+            "customer",
+            lambda: client().v1.customers.create(
+                {"email": email, "metadata": {"account": str(account)}}, {"idempotency_key": f"customer:{account}"}
+            ),
+            account=str(account),
+        )
+        Customer.objects.filter(account_id=account, stripe_customer=None).update(stripe_customer=made.id)
+        row.refresh_from_db()
+    assert row.stripe_customer is not None
+    return row.stripe_customer
+
+
+# Packs
+
+
+def buy(
+    account: UUID,
+    slug: str,
+    *,
+    user: Any,
+    site: str,
+    success_url: str = "",
+    cancel_url: str = "",
+    key: ledger.Key | None = None,
+) -> tuple[Purchase, ledger.Repeat | None]:
+    """A purchase of the pack, OPEN with the address at which it is paid; a repeat of the key gives the first one.
+
+    `site` is our own address ("https://desk.example"), for the pages that people come back to.
+
+    Raises PackNotOffered, NotSetUp, StripeUnavailable, InvalidFields (an address that is not ours), AccountNotFound.
+    """
+    if not settings.STRIPE_IS_SET_UP:
+        raise NotSetUp
+    for name, address in (("success_url", success_url), ("cancel_url", cancel_url)):
+        check_address(name, address)
+    pack = Pack.objects.filter(slug=slug, is_offered=True).first()
+    if pack is None:
+        raise PackNotOffered(fields={"pack": ["This pack is not offered."]})
+    id = key.made if key is not None else new_id()
+
+    def write() -> None:
+        Purchase.objects.create(
+            id=id,
+            account_id=account,
+            user=user,
+            pack=pack,
+            amount_minor=pack.price_minor,
+            currency=pack.currency,
+            credits=pack.credits,
+            keep_months=pack.keep_months,
+            success_url=success_url,
+            cancel_url=cancel_url,
+            created_at=now(),
+        )
+
+    repeat = idempotency.once(account, key, write)
+    purchase = Purchase.objects.select_related("pack").get(account=account, id=repeat.made if repeat else id)
+    return open_session(purchase, user.email, site), repeat
+
+
+def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
+    """The purchase has its session at Stripe; asked for again, the same one."""
+    if purchase.state != Purchase.State.CREATED:
+        return purchase
+    customer = customer_of(purchase.account_id, email)
+    page = f"{(settings.PUBLIC_URL or site).rstrip('/')}/account/credits/purchases/{purchase.id}"
+    about = {"purchase": str(purchase.id)}
+    session = _asked(
+        "checkout_session",
+        lambda: client().v1.checkout.sessions.create(
+            {
+                "mode": "payment",
+                "customer": customer,
+                "client_reference_id": str(purchase.id),
+                "metadata": about,
+                "payment_intent_data": {"metadata": about},
+                "line_items": [{"quantity": 1, "price_data": _price_of(purchase)}],
+                "invoice_creation": {"enabled": True, "invoice_data": {"metadata": about}},
+                "success_url": purchase.success_url or page,
+                "cancel_url": purchase.cancel_url or page,
+            },
+            {"idempotency_key": str(purchase.id)},
+        ),
+        purchase=str(purchase.id),
+    )
+    Purchase.objects.filter(id=purchase.id, state=Purchase.State.CREATED).update(
+        state=Purchase.State.OPEN, stripe_session=session.id, checkout_url=session.url or ""
+    )
+    purchase.refresh_from_db()
+    return purchase
+
+
+def _price_of(purchase: Purchase) -> Any:
+    """What it was sold for, whatever the pack costs by now."""
+    return {
+        "currency": purchase.currency,
+        "unit_amount": purchase.amount_minor,
+        "product_data": {"name": f"{credits.display(purchase.credits)} credits"},
+    }
+
+
+def check_address(name: str, address: str) -> None:
+    """Raises InvalidFields where people would be sent anywhere but to us."""
+    if not address:
+        return
+    parts = urlsplit(address)
+    ours = {urlsplit(settings.PUBLIC_URL).hostname} if settings.PUBLIC_URL else set(settings.ALLOWED_HOSTS)
+    host = parts.hostname or ""
+    is_ours = any(host == one or (str(one).startswith(".") and host.endswith(str(one))) for one in ours)
+    if parts.scheme not in ("http", "https") or parts.username or parts.password or not is_ours or len(address) > 2000:
+        raise refusals.InvalidFields(fields={name: ["Write an address of this site."]})
+
+
+# The portal
+
+
+def portal(account: UUID, email: str, return_url: str) -> str:
+    """Where the account's people see their invoices, change how they pay, and cancel; plans are changed here."""
+    check_address("return_url", return_url)
+    customer, arranged = customer_of(account, email), _portal_arrangement()
+    session = _asked(
+        "portal",
+        lambda: client().v1.billing_portal.sessions.create(
+            {"customer": customer, "configuration": arranged, "return_url": return_url}
+        ),
+        account=str(account),
+    )
+    return session.url
+
+
+PORTAL_FEATURES: Any = {
+    "payment_method_update": {"enabled": True},
+    "invoice_history": {"enabled": True},
+    "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+    "subscription_update": {"enabled": False},
+    "customer_update": {"enabled": False},
+}
+
+
+def _portal_arrangement() -> str:
+    """The portal as we arranged it, made once for each key."""
+    name = f"stripe-portal-{hashlib.sha256(settings.STRIPE_SECRET_KEY.encode()).hexdigest()[:16]}"
+    known = shared.get(name)
+    if known is None:
+        made = _asked(
+            "portal_configuration",
+            lambda: client().v1.billing_portal.configurations.create(
+                {"features": PORTAL_FEATURES}, {"idempotency_key": f"{name}-1"}
+            ),
+        )
+        known = made.id
+        shared.set(name, known, timeout=None)
+    return str(known)
+
+
+# Refunds
+
+
+def send_refund(refunding: Refunding, intent: str) -> str:
+    """Stripe has been asked for the refund, once; its events say what became of it. Gives Stripe's name of it."""
+    made = _asked(
+        "refund",
+        lambda: client().v1.refunds.create(
+            {
+                "payment_intent": intent,
+                "amount": refunding.amount_minor,
+                "metadata": {"refunding": str(refunding.id)},
+            },
+            {"idempotency_key": str(refunding.id)},
+        ),
+        refunding=str(refunding.id),
+    )
+    with transaction.atomic():
+        Refunding.objects.filter(id=refunding.id, state=Refunding.State.ASKED).update(
+            state=Refunding.State.PENDING, stripe_refund=made.id
+        )
+    log.info("refund_sent", refunding=str(refunding.id), amount=money.words(refunding.amount_minor, made.currency))
+    return made.id
