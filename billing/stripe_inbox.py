@@ -163,7 +163,7 @@ def store(event: Mapping[str, Any], source: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_STORE, values)
         is_new = cursor.rowcount == 1
-    log.info("stripe_event_received", event=event["id"], type=event["type"], source=source, is_new=is_new)
+    log.info("stripe_event_received", stripe_event=event["id"], type=event["type"], source=source, is_new=is_new)
     return is_new
 
 
@@ -269,7 +269,7 @@ def _end(event: InboxEvent, state: str, outcome: str) -> None:
     )
     if event.tries > 1:
         alerts.clear_alert("stripe_event_failed", key=event.id)
-    log.info("stripe_event_applied", event=event.id, type=event.type, state=state, outcome=outcome)
+    log.info("stripe_event_applied", stripe_event=event.id, type=event.type, state=state, outcome=outcome)
 
 
 def _mismatched(event: InboxEvent, error: Mismatch) -> None:
@@ -277,7 +277,7 @@ def _mismatched(event: InboxEvent, error: Mismatch) -> None:
     InboxEvent.objects.filter(id=event.id).update(
         state=InboxEvent.State.FAILED, outcome=f"mismatch: {error}"[:500], next_try_at=None
     )
-    log.error("payment_mismatch", event=event.id, type=event.type, why=str(error))
+    log.error("payment_mismatch", stripe_event=event.id, type=event.type, why=str(error))
     alerts.open_alert(
         "payment_mismatch",
         key=error.key or event.id,
@@ -298,7 +298,7 @@ def _put_off(event: InboxEvent, error: Exception) -> None:
     )
     is_expected = isinstance(error, NotKnownYet | stripe.StripeError)
     log.warning(
-        "stripe_event_put_off", event=event.id, type=event.type, tries=event.tries, why=outcome,
+        "stripe_event_put_off", stripe_event=event.id, type=event.type, tries=event.tries, why=outcome,
         exc_info=None if is_expected else error,
     )  # fmt: skip
     if is_failed:
