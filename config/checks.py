@@ -3,8 +3,10 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
+
+from config.settings import is_loopback
 
 OLDEST, NEWEST = 16, 18
 UNSAFE_WHEN_OFF = ("fsync", "synchronous_commit", "full_page_writes")
@@ -25,6 +27,26 @@ def nothing_for_play_in_production(app_configs: Any, **_: Any) -> list[CheckMess
             refuse(
                 2, "HOLDFAST_DEMO is on in production.", "Unset HOLDFAST_DEMO: its people have a published password."
             )
+        if settings.STRIPE_REHEARSAL or settings.STRIPE_SECRET_KEY == settings.STRIPE_REHEARSAL_KEY:
+            refuse(
+                6,
+                "The rehearsal checkout, in which no money moves, is on in production.",
+                "Set STRIPE_SECRET_KEY to a key of Stripe's own, or to nothing.",
+            )
+    elif settings.STRIPE_REHEARSAL and (not settings.IS_DEMO or not is_loopback(settings.STRIPE_API_BASE)):
+        refuse(
+            7,
+            "The rehearsal checkout is on outside the demo, or asks another machine.",
+            "It exists only in the demo, on this machine: set STRIPE_SECRET_KEY, or unset STRIPE_API_BASE.",
+        )
+    if settings.STRIPE_SECRET_KEY and not settings.STRIPE_WEBHOOK_SECRETS:
+        found.append(
+            Warning(
+                "STRIPE_SECRET_KEY is set and STRIPE_WEBHOOK_SECRETS is not: nothing is sold.",
+                hint="What was paid is only heard of in signed events: set the secret of Stripe's webhook endpoint.",
+                id="holdfast.W001",
+            )
+        )
     if settings.IS_DEMO:
         for name in settings.REAL_SERVICE_SETTINGS:
             refuse(

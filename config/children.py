@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from contextlib import suppress
 
 from django.conf import settings
 
@@ -12,6 +13,7 @@ from config.supervisor import Child
 
 LOCAL_RENDERER = "generations.providers.local_renderer"
 REHEARSAL = "generations.providers.stand_ins.rehearsal"
+STRIPE = "billing.stripe_stand_in"
 
 
 def web_server(host: str, port: int) -> Child:
@@ -51,8 +53,23 @@ def rehearsal_provider(port: int) -> Child:
     return Child("rehearsal provider", command, child_environment(HOLDFAST_ROLE="command"))
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def rehearsal_stripe(port: int, web: str) -> Child:
+    """The small Stripe behind the rehearsal checkout; it tells the web server, at that address, what happened."""
+    allowed = next((name for name in settings.ALLOWED_HOSTS if not name.startswith((".", "*"))), "localhost")
+    command = (
+        sys.executable, "-m", STRIPE, "--port", str(port), "--state", str(settings.DATA_DIR / "stripe.sqlite3"),
+        "--webhook-url", f"{web}/webhooks/stripe", "--webhook-host", allowed,
+        "--secret-file", str(settings.STRIPE_REHEARSAL_SECRET_FILE), "--key", settings.STRIPE_REHEARSAL_KEY,
+        "--api-version", settings.STRIPE_API_VERSION,
+    )  # fmt: skip
+    return Child("rehearsal Stripe", command, child_environment(HOLDFAST_ROLE="command"))
+
+
+def free_port(preferred: int = 0) -> int:
+    """A port of this machine that nobody listens on: the preferred one, where that is so."""
+    for port in (preferred, 0):
+        with socket.socket() as listener, suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return int(listener.getsockname()[1])
+    raise OSError("This machine has no free port.")

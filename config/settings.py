@@ -211,6 +211,26 @@ if REHEARSAL_ENABLED:
 REHEARSAL_IS_OURS = REHEARSAL_ENABLED and not env.str("HOLDFAST_REHEARSAL_URL", "")
 
 
+def _kept(name: str, made: str, instead: str) -> str:
+    """A secret that is made once and kept in a file of the data folder, for its owner alone."""
+    path = DATA_DIR / name
+    try:
+        DATA_DIR.mkdir(mode=0o711, parents=True, exist_ok=True)
+        fresh = path.with_name(f"{name}.{os.getpid()}")
+        if not path.exists():
+            fresh.touch(mode=0o600)
+            fresh.write_text(made)
+            with suppress(FileExistsError):  # never replaces one that another process has just made
+                os.link(fresh, path)
+            fresh.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"HOLDFAST_DATA_DIR: {path} cannot be read or made ({error.strerror}); it belongs to another person, "
+            f"or the folder is not writable. Choose another folder or set {instead}."
+        ) from error
+
+
 def _secret_key() -> str:
     """The key of this installation: from the environment, else made once and kept in the data folder."""
     given = env.str("SECRET_KEY", "")
@@ -222,25 +242,25 @@ def _secret_key() -> str:
         raise ImproperlyConfigured("SECRET_KEY must be set when HOLDFAST_ENV=production.")
     if HOLDFAST_ENV == "test":
         return "test-only-" + "x" * 50
-    path = DATA_DIR / "secret.key"
-    try:
-        DATA_DIR.mkdir(mode=0o711, parents=True, exist_ok=True)
-        fresh = path.with_name(f"secret.key.{os.getpid()}")
-        if not path.exists():
-            fresh.touch(mode=0o600)
-            fresh.write_text(secrets.token_urlsafe(60))
-            with suppress(FileExistsError):  # never replaces a key that another process has just made
-                os.link(fresh, path)
-            fresh.unlink()
-        return path.read_text().strip()
-    except OSError as error:
-        raise ImproperlyConfigured(
-            f"HOLDFAST_DATA_DIR: {path} cannot be read or made ({error.strerror}); it belongs to another person, "
-            "or the folder is not writable. Choose another folder or set SECRET_KEY."
-        ) from error
+    return _kept("secret.key", secrets.token_urlsafe(60), "SECRET_KEY")
 
 
 SECRET_KEY = _secret_key()
+
+# Buying without a key of Stripe's: in the demo a small Stripe on this machine stands in, and no money moves
+STRIPE_REHEARSAL = IS_DEMO and not STRIPE_SECRET_KEY
+STRIPE_REHEARSAL_KEY = "sk_test_rehearsal"
+STRIPE_REHEARSAL_SECRET_FILE = DATA_DIR / "stripe-webhook.secret"
+_stripe_file = RUN_DIR / "stripe.url"  # written by `up`
+if STRIPE_REHEARSAL:
+    STRIPE_SECRET_KEY = STRIPE_REHEARSAL_KEY
+    # Never empty, which would mean Stripe itself: where `up` has not run, nobody answers.
+    STRIPE_API_BASE = (_stripe_file.read_text().strip() if _stripe_file.is_file() else "") or "http://127.0.0.1:1"
+    STRIPE_WEBHOOK_SECRETS = [
+        _kept(STRIPE_REHEARSAL_SECRET_FILE.name, f"whsec_{secrets.token_hex(32)}", "HOLDFAST_DEMO=false")
+    ]
+# Whether buying is offered at all: what is paid for must also be heard of.
+STRIPE_IS_SET_UP = bool(STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRETS)
 
 ALLOWED_HOSTS = [host.strip() for host in env.list("ALLOWED_HOSTS", default=[]) if host.strip()]
 if not ALLOWED_HOSTS:

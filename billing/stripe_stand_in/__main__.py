@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="0 chooses a free one")
     parser.add_argument("--state", type=Path, required=True, help="the SQLite file")
     parser.add_argument("--webhook-url", default="", help="where events are sent")
+    parser.add_argument("--webhook-host", default="", help="the Host header of what is sent, where it is another")
     parser.add_argument("--secret", action="append", default=[], help="signs events; may be given twice")
     parser.add_argument(
         "--secret-file", type=Path, help="a file with the secret, which the list of processes shows not"
@@ -40,7 +41,7 @@ def main() -> None:
     server = Server(("127.0.0.1", options.port), Handler)
     Handler.book, Handler.key = book, options.key
     Handler.base_url = f"http://127.0.0.1:{server.server_address[1]}"
-    Handler.deliveries = Deliveries(book, Handler.base_url, options.webhook_url, secrets)
+    Handler.deliveries = Deliveries(book, Handler.base_url, options.webhook_url, secrets, host=options.webhook_host)
     Handler.deliveries.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -28,7 +28,7 @@ TOKENS = {
 }  # fmt: skip
 
 
-# Cards -----------------------------------------------------------------------------------------------------------------
+# Cards ---------------------------------------------------------------------------------------------------------------
 
 
 def last4_of(method: Thing) -> str:
@@ -75,7 +75,7 @@ def default_method(book: Book, customer: str, *others: str | None) -> Thing | No
     return next((method for name in (*others, chosen) if name and (method := book.find(name))), None)
 
 
-# Payment intents -------------------------------------------------------------------------------------------------------
+# Payment intents -----------------------------------------------------------------------------------------------------
 
 
 def declined(book: Book, intent: Thing, method: Thing, code: str, decline_code: str, message: str) -> None:
@@ -209,7 +209,7 @@ def conclude(book: Book, intent: Thing, *, is_paid: bool) -> Thing:
     return intent
 
 
-# Invoices --------------------------------------------------------------------------------------------------------------
+# Invoices ------------------------------------------------------------------------------------------------------------
 
 
 def finalize(book: Book, invoice: Thing, *, is_told: bool = True) -> Thing:
@@ -279,7 +279,7 @@ def give_receipt(book: Book, session: Thing, intent: Thing) -> None:
     book.alter(session, invoice=invoice["id"])
 
 
-# Checkout Sessions -----------------------------------------------------------------------------------------------------
+# Checkout Sessions ---------------------------------------------------------------------------------------------------
 
 
 def buyer(book: Book, session: Thing) -> Thing:
@@ -357,7 +357,7 @@ def expire_session(book: Book, session: Thing) -> Thing:
     return session
 
 
-# Time ------------------------------------------------------------------------------------------------------------------
+# Time ----------------------------------------------------------------------------------------------------------------
 
 
 def advance(book: Book, until: int) -> None:

@@ -174,7 +174,7 @@ class Book:
         body: Thing = {"object": deepcopy(thing)}
         if previous is not None:
             body["previous_attributes"] = previous
-        event = {
+        event: Thing = {
             "id": self.name("event"),
             "object": "event",
             "api_version": self.api_version,

@@ -29,7 +29,8 @@ def signature(body: bytes, secrets: list[str], moment: int) -> str:
 class Deliveries:
     """Takes what is due from the book and sends it, in threads of its own."""
 
-    def __init__(self, book: Book, base_url: str, webhook_url: str, secrets: list[str]) -> None:
+    def __init__(self, book: Book, base_url: str, webhook_url: str, secrets: list[str], host: str = "") -> None:
+        self.host = host
         self.book, self.base_url, self.webhook_url, self.secrets = book, base_url, webhook_url, secrets
         self.going: set[int] = set()
 
@@ -88,6 +89,8 @@ class Deliveries:
             "User-Agent": "Stripe/1.0 (rehearsal)",
             "Stripe-Signature": signature(body, self.secrets, int(time.time())),
         }
+        if self.host:
+            headers["Host"] = self.host
         url = urlsplit(self.webhook_url)
         client = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=TIMEOUT_SECONDS)
         try:

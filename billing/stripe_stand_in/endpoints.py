@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from . import acts, shapes
 from .book import Book, Thing
 from .forms import (
-    Fields, address, amount, between, count, currency, either, fits, flag, group, metadata, one_of, required, several,
-    take, text, whole,
+    Fields,
+    address,
+    amount,
+    between,
+    count,
+    currency,
+    fits,
+    flag,
+    group,
+    metadata,
+    one_of,
+    required,
+    several,
+    take,
+    text,
+    whole,
 )  # fmt: skip
 from .refusals import Refused, missing, wrong
 
@@ -144,7 +158,7 @@ def own_account(book: Book, given: Thing, ids: list[str]) -> Thing:
     }  # fmt: skip
 
 
-# Customers, products, prices --------------------------------------------------------------------------------------------
+# Customers, products, prices -----------------------------------------------------------------------------------------
 
 PLACE = group(line1=text, line2=text, city=text, state=text, postal_code=text, country=text)
 CUSTOMER = {
@@ -280,7 +294,7 @@ def list_prices(book: Book, given: Thing, ids: list[str]) -> Thing:
     )
 
 
-# Checkout ---------------------------------------------------------------------------------------------------------------
+# Checkout ------------------------------------------------------------------------------------------------------------
 
 PRICE_DATA = group(
     currency=required(currency), unit_amount=required(amount), product=text, recurring=RECURRING,
@@ -358,7 +372,7 @@ def make_session(book: Book, given: Thing, ids: list[str]) -> Thing:
         }  # fmt: skip
     if mode == "payment":
         asked = given.get("invoice_creation") or {"enabled": False}
-        shape = {
+        shape: Thing = {
             "account_tax_ids": None, "custom_fields": None, "description": None, "footer": None, "issuer": None,
             "metadata": {}, "rendering_options": None,
         }  # fmt: skip
@@ -441,7 +455,7 @@ def list_session_items(book: Book, given: Thing, ids: list[str]) -> Thing:
     return shapes.listed(f"/v1/checkout/sessions/{ids[0]}/line_items", session["_items"])
 
 
-# Payments ---------------------------------------------------------------------------------------------------------------
+# Payments ------------------------------------------------------------------------------------------------------------
 
 INTENT_CHANGES = {
     "metadata": metadata, "description": text, "receipt_email": text, "statement_descriptor": text,
@@ -472,7 +486,7 @@ def make_intent(book: Book, given: Thing, ids: list[str]) -> Thing:
     method = given.pop("payment_method", None)
     if method:
         acts.method_named(book, method, given.get("customer"))
-    intent = shapes.payment_intent(book, **{"customer": None} | given)
+    intent = shapes.payment_intent(book, customer=given.pop("customer", None), **given)
     if method and not is_confirmed:
         intent |= {"payment_method": method, "status": "requires_confirmation"}
     book.put(intent)
@@ -563,7 +577,7 @@ def list_money(book: Book, given: Thing, ids: list[str]) -> Thing:
     return page(book, "balance_transaction", given, "/v1/balance_transactions", is_same)
 
 
-# Invoices ---------------------------------------------------------------------------------------------------------------
+# Invoices ------------------------------------------------------------------------------------------------------------
 
 
 @endpoint(
@@ -606,7 +620,7 @@ def list_invoice_payments(book: Book, given: Thing, ids: list[str]) -> Thing:
     return page(book, "invoice_payment", given, "/v1/invoice_payments", is_wanted)
 
 
-# Events -----------------------------------------------------------------------------------------------------------------
+# Events --------------------------------------------------------------------------------------------------------------
 
 
 @endpoint("GET", "events", type=text, types=several(text), delivery_success=flag, **PAGE)

@@ -176,7 +176,7 @@ def between(value: Any, where: str) -> dict[str, int]:
     if isinstance(value, str):
         moment = whole(value, where) or 0
         return {"gte": moment, "lte": moment}
-    return take({name: whole for name in ("gt", "gte", "lt", "lte")}, value, where)
+    return take(dict.fromkeys(("gt", "gte", "lt", "lte"), whole), value, where)
 
 
 def fits(bounds: Mapping[str, int], moment: int) -> bool:

@@ -21,7 +21,8 @@ STYLE = """
 --bad:light-dark(#f8dfda,#42201c);--bad-ink:light-dark(#96291f,#f6a69b)}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;background:var(--paper);color:var(--ink);
-font:16px/1.5 "Inter Variable",Inter,system-ui,-apple-system,"Segoe UI",sans-serif}
+font:16px/1.5
+"Inter Variable",Inter,system-ui,-apple-system,"Segoe UI",sans-serif}
 .note{background:var(--brass);color:var(--brass-ink);padding:10px 20px;text-align:center;font-weight:600;font-size:15px}
 main{width:min(480px,100%);margin:0 auto;padding:32px 20px 48px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:16px;padding:24px}
@@ -29,7 +30,8 @@ main{width:min(480px,100%);margin:0 auto;padding:32px 20px 48px}
 .seller{margin:0 0 4px;color:var(--ink-2);font-size:15px}
 h1{margin:0;font-size:20px;line-height:1.3;font-weight:600;overflow-wrap:anywhere}
 h2{margin:0 0 8px;font-size:17px}
-.sum{margin:8px 0 0;font-size:42px;line-height:1.1;font-weight:640;letter-spacing:-.03em;font-variant-numeric:tabular-nums}
+.sum{margin:8px 0 0;
+font-size:42px;line-height:1.1;font-weight:640;letter-spacing:-.03em;font-variant-numeric:tabular-nums}
 .sum small{font-size:16px;font-weight:450;letter-spacing:0;color:var(--ink-2)}
 .lines{margin:20px 0;padding:0;list-style:none;border-top:1px solid var(--line)}
 .lines li{display:flex;justify-content:space-between;gap:16px;padding:12px 0;border-bottom:1px solid var(--line)}
@@ -39,7 +41,8 @@ h2{margin:0 0 8px;font-size:17px}
 .bad{margin:0 0 16px;padding:12px 16px;border-radius:10px;background:var(--bad);color:var(--bad-ink)}
 p{margin:0 0 12px}.quiet{color:var(--ink-2);font-size:14px}
 form{display:grid;gap:10px;margin:0}
-button,.button{display:block;width:100%;min-height:48px;padding:11px 18px;border-radius:10px;font:inherit;font-weight:600;
+button,.button{display:block;
+width:100%;min-height:48px;padding:11px 18px;border-radius:10px;font:inherit;font-weight:600;
 text-align:center;text-decoration:none;cursor:pointer;border:1px solid var(--field);background:transparent;color:var(--ink)}
 .go{background:var(--sea);border-color:var(--sea);color:var(--sea-ink)}
 .quiet-button{border-color:transparent;color:var(--ink-2);font-weight:500}
@@ -97,7 +100,7 @@ def button(act: str, label: str, look: str = "") -> str:
     return f'<button name="act" value="{act}" class="{look}">{escape(label)}</button>'
 
 
-# Checkout ---------------------------------------------------------------------------------------------------------------
+# Checkout ------------------------------------------------------------------------------------------------------------
 
 
 def checkout(session: Thing, trouble: str = "") -> bytes:
@@ -177,7 +180,7 @@ def press(book: Book, session: Thing, act: str) -> tuple[str, str]:
     return "", "The card was declined. Nothing was paid; you can try again."
 
 
-# Receipts ---------------------------------------------------------------------------------------------------------------
+# Receipts ------------------------------------------------------------------------------------------------------------
 
 
 def invoice(thing: Thing) -> bytes:

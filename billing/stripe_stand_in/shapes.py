@@ -1,5 +1,8 @@
-"""What objects look like at the pinned API version. A Charge and a PaymentIntent name no invoice, an Invoice no payment
-intent and no subscription of its own, a Subscription no period: those stand on its items, lines and invoice payments."""
+"""What objects look like at the pinned API version.
+
+A Charge and a PaymentIntent name no invoice, an Invoice no payment intent and no subscription of its own, a
+Subscription no period: those stand on its items, its lines and in invoice payments.
+"""
 
 from typing import Any
 
@@ -19,7 +22,7 @@ def fresh(book: Book, kind: str, **fields: Any) -> Thing:
 
 
 def customer(book: Book, **given: Any) -> Thing:
-    shape = {
+    shape: Thing = {
         "address": None, "balance": 0, "currency": None, "default_source": None, "delinquent": False,
         "description": None, "discount": None, "email": None,
         "invoice_settings": {
@@ -33,7 +36,7 @@ def customer(book: Book, **given: Any) -> Thing:
 
 
 def product(book: Book, **given: Any) -> Thing:
-    shape = {
+    shape: Thing = {
         "active": True, "default_price": None, "description": None, "images": [], "marketing_features": [],
         "package_dimensions": None, "shippable": None, "statement_descriptor": None, "tax_code": None,
         "type": "service", "unit_label": None, "updated": book.now(), "url": None,
@@ -42,7 +45,7 @@ def product(book: Book, **given: Any) -> Thing:
 
 
 def price(book: Book, *, unit_amount: int, recurring: Thing | None = None, **given: Any) -> Thing:
-    shape = {
+    shape: Thing = {
         "active": True, "billing_scheme": "per_unit", "custom_unit_amount": None, "lookup_key": None, "nickname": None,
         "recurring": None, "tax_behavior": "unspecified", "tiers_mode": None, "transform_quantity": None,
     }  # fmt: skip
@@ -92,7 +95,7 @@ def payment_method(book: Book, last4: str, customer: Thing | None) -> Thing:
 
 
 def payment_intent(book: Book, *, amount: int, currency: str, customer: str | None, **given: Any) -> Thing:
-    shape = {
+    shape: Thing = {
         "amount_capturable": 0, "amount_details": {"tip": {}}, "amount_received": 0, "application": None,
         "application_fee_amount": None, "automatic_payment_methods": None, "canceled_at": None,
         "cancellation_reason": None, "capture_method": "automatic_async", "confirmation_method": "automatic",
@@ -108,7 +111,7 @@ def payment_intent(book: Book, *, amount: int, currency: str, customer: str | No
 
 
 def setup_intent(book: Book, *, customer: str | None, payment_method: str, **given: Any) -> Thing:
-    shape = {
+    shape: Thing = {
         "application": None, "automatic_payment_methods": None, "cancellation_reason": None, "description": None,
         "flow_directions": None, "last_setup_error": None, "latest_attempt": None, "mandate": None,
         "next_action": None, "on_behalf_of": None, "payment_method_options": {}, "payment_method_types": ["card"],
@@ -119,7 +122,7 @@ def setup_intent(book: Book, *, customer: str | None, payment_method: str, **giv
 
 
 def charge(book: Book, intent: Thing, method: Thing, **given: Any) -> Thing:
-    shape = {
+    shape: Thing = {
         "amount_captured": 0, "amount_refunded": 0, "application": None, "application_fee": None,
         "application_fee_amount": None, "balance_transaction": None, "calculated_statement_descriptor": "HOLDFAST",
         "captured": False, "disputed": False, "failure_balance_transaction": None, "failure_code": None,
@@ -157,7 +160,7 @@ def balance_transaction(book: Book, *, amount: int, currency: str, source: str, 
 
 
 def session(book: Book, *, mode: str, **given: Any) -> Thing:
-    shape = {
+    shape: Thing = {
         "adaptive_pricing": None, "after_expiration": None, "allow_promotion_codes": None, "amount_subtotal": None,
         "amount_total": None, "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
         "billing_address_collection": None, "cancel_url": None, "client_reference_id": None, "client_secret": None,
@@ -210,7 +213,7 @@ def invoice(book: Book, customer: Thing, lines: list[Thing], *, currency: str, r
     """A draft."""
     total, now = sum(one["amount"] for one in lines), book.now()
     due = max(total, 0)
-    shape = {
+    shape: Thing = {
         "account_country": "GB", "account_name": "Holdfast rehearsal", "account_tax_ids": None, "amount_due": due,
         "amount_overpaid": 0, "amount_paid": 0, "amount_remaining": due, "amount_shipping": 0, "application": None,
         "attempt_count": 0, "attempted": False, "auto_advance": True,

@@ -148,6 +148,25 @@ def test_a_service_on_this_machine_is_not_a_real_one() -> None:
     assert read(real, "settings.REAL_SERVICE_SETTINGS").stdout.strip() == "['OPENAI_API_KEY', 'STRIPE_SECRET_KEY']"
 
 
+def test_without_a_key_buying_is_rehearsed_on_this_machine_and_only_in_the_demo(tmp_path: Path) -> None:
+    demo = DEVELOPMENT | {"HOLDFAST_DATA_DIR": str(tmp_path)}
+    asked = (
+        "(settings.STRIPE_REHEARSAL, settings.STRIPE_API_BASE, settings.STRIPE_IS_SET_UP, settings.STRIPE_LIVE_MODE)"
+    )
+    assert read(demo, asked).stdout.strip() == "(True, 'http://127.0.0.1:1', True, False)"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stripe.url").write_text("http://127.0.0.1:4242\n")
+    assert read(demo, asked).stdout.strip() == "(True, 'http://127.0.0.1:4242', True, False)"
+    made = {read(demo, "settings.STRIPE_WEBHOOK_SECRETS").stdout.strip() for _ in range(2)}
+    assert len(made) == 1
+    assert made.pop().startswith("['whsec_")
+    assert (tmp_path / "stripe-webhook.secret").stat().st_mode & 0o777 == 0o600
+    for other in ({"STRIPE_SECRET_KEY": "sk_test_1"}, {"HOLDFAST_DEMO": "false"}, PRODUCTION):
+        assert read(demo | other, asked).stdout.strip() == "(False, '', False, False)"
+    keys = {"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_WEBHOOK_SECRETS": "whsec_new, whsec_old"}
+    assert read(PRODUCTION | keys, asked).stdout.strip() == "(False, '', True, True)"
+
+
 def test_a_real_server_has_no_demo_people_unless_asked() -> None:
     assert read(DEVELOPMENT | {"DATABASE_URL": "postgres://u@h/x"}, "settings.IS_DEMO").stdout.strip() == "False"
     assert read(DEVELOPMENT, "settings.IS_DEMO").stdout.strip() == "True"
@@ -162,6 +181,11 @@ def test_a_real_server_has_no_demo_people_unless_asked() -> None:
         ({"IS_DEMO": True, "REAL_SERVICE_SETTINGS": ["OPENAI_API_KEY"]}, "E003"),
         ({"IS_DEMO": True, "DATABASE_IS_EMBEDDED": False}, "E004"),
         ({"HOLD_SECONDS": 10, "HOLD_SECONDS_MAX": 9}, "E005"),
+        ({"IS_PRODUCTION": True, "STRIPE_REHEARSAL": True}, "E006"),
+        ({"IS_PRODUCTION": True, "STRIPE_SECRET_KEY": "sk_test_rehearsal", "STRIPE_WEBHOOK_SECRETS": ["x"]}, "E006"),
+        ({"STRIPE_REHEARSAL": True}, "E007"),
+        ({"IS_DEMO": True, "STRIPE_REHEARSAL": True, "STRIPE_API_BASE": "https://api.stripe.com"}, "E007"),
+        ({"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_WEBHOOK_SECRETS": []}, "W001"),
     ],
 )
 def test_what_must_not_be_mixed_is_refused(settings: dict[str, object], number: str) -> None:

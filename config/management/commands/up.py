@@ -100,6 +100,8 @@ class Command(BaseCommand):
             rehearsal_port = children.free_port()
             url_file.write_text(f"http://127.0.0.1:{rehearsal_port}\n")
             found.insert(0, children.rehearsal_provider(rehearsal_port))
+        if settings.STRIPE_REHEARSAL:
+            found.insert(0, children.rehearsal_stripe(stripe_port(), address(host, port)))
         return found
 
     def wait_for_answer(self, supervisor: Supervisor, host: str, port: int) -> None:
@@ -118,6 +120,15 @@ class Command(BaseCommand):
             self.stdout.write("mails that would be sent: /dev/mail")
         self.stdout.write(f"ready {address(host, port)}")
         self.stdout.flush()
+
+
+def stripe_port() -> int:
+    """Where the small Stripe will listen, said in a file; the port of the last time if it is free, for old receipts."""
+    file = settings.RUN_DIR / "stripe.url"
+    before = file.read_text().strip().rpartition(":")[2] if file.is_file() else ""
+    port = children.free_port(int(before) if before.isascii() and before.isdigit() else 0)
+    file.write_text(f"http://127.0.0.1:{port}\n")
+    return port
 
 
 def address(host: str, port: int) -> str:

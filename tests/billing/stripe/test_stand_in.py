@@ -36,7 +36,7 @@ def pack_session(client: stripe.StripeClient, key: str | None = None, **given: A
     return client.v1.checkout.sessions.create(asked, {"idempotency_key": key} if key else {})  # type: ignore[arg-type]
 
 
-# Checkout ---------------------------------------------------------------------------------------------------------------
+# Checkout ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_session_that_is_paid_tells_of_it_in_signed_events(
@@ -125,7 +125,7 @@ def test_a_session_expires(stripe_client: stripe.StripeClient, stand_in: StandIn
     assert "expired" in httpx.get(f"{stand_in.url}/checkout/{second.id}").text
 
 
-# What is asked, and what is refused ---------------------------------------------------------------------------------------
+# What is asked, and what is refused ----------------------------------------------------------------------------------
 
 
 def test_a_key_gives_the_same_answer_again_and_no_other(stripe_client: stripe.StripeClient, stand_in: StandIn) -> None:
@@ -219,7 +219,7 @@ def test_customers_products_and_prices(stripe_client: stripe.StripeClient) -> No
     assert [one.id for one in client.v1.prices.list({"product": product.id})] == [price.id]
 
 
-# Payments without the person ----------------------------------------------------------------------------------------------
+# Payments without the person -----------------------------------------------------------------------------------------
 
 
 def test_a_saved_card_pays_when_nobody_is_there(stripe_client: stripe.StripeClient, stand_in: StandIn) -> None:
@@ -260,7 +260,7 @@ def test_a_saved_card_pays_when_nobody_is_there(stripe_client: stripe.StripeClie
     assert kinds == ["payment_intent.created", "charge.failed", "payment_intent.payment_failed"]
 
 
-# Trouble ------------------------------------------------------------------------------------------------------------------
+# Trouble -------------------------------------------------------------------------------------------------------------
 
 
 def test_what_the_webhook_refused_is_sent_again(
