@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import acts, shapes
+from . import acts, returns, shapes
 from .book import Book, Thing
 from .forms import (
     Fields,
@@ -577,12 +577,65 @@ def list_money(book: Book, given: Thing, ids: list[str]) -> Thing:
     return page(book, "balance_transaction", given, "/v1/balance_transactions", is_same)
 
 
+# Refunds and disputes -----------------------------------------------------------------------------------------------
+
+
+@endpoint(
+    "POST", "refunds", payment_intent=text, charge=text, amount=amount, metadata=metadata,
+    reason=one_of("duplicate", "fraudulent", "requested_by_customer"),
+)  # fmt: skip
+def make_refund(book: Book, given: Thing, ids: list[str]) -> Thing:
+    charge = returns.charge_of(book, given.get("payment_intent"), given.get("charge"))
+    return returns.refund(
+        book, charge, given.get("amount"), reason=given.get("reason"), metadata=given.get("metadata") or {}
+    )
+
+
+@endpoint("GET", "refunds", payment_intent=text, charge=text, **PAGE)
+def list_refunds(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return page(book, "refund", given, "/v1/refunds", same(given, "payment_intent", "charge"))
+
+
+@endpoint("POST", "refunds/{}", metadata=metadata)
+def change_refund(book: Book, given: Thing, ids: list[str]) -> Thing:
+    refund = book.get("refund", ids[0])
+    return book.alter(refund, "refund.updated", **merged(refund, given))
+
+
+@endpoint("POST", "refunds/{}/cancel")
+def cancel_refund(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return returns.end_refund(book, book.get("refund", ids[0]), "canceled")
+
+
+@endpoint("GET", "disputes", payment_intent=text, charge=text, **PAGE)
+def list_disputes(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return page(book, "dispute", given, "/v1/disputes", same(given, "payment_intent", "charge"))
+
+
+@endpoint("POST", "disputes/{}", metadata=metadata, submit=flag, evidence=group(uncategorized_text=text, receipt=text))
+def change_dispute(book: Book, given: Thing, ids: list[str]) -> Thing:
+    dispute = book.get("dispute", ids[0])
+    if evidence := given.pop("evidence", None):
+        given["evidence"] = dispute["evidence"] | evidence
+    is_submitted = given.pop("submit", False)
+    book.alter(dispute, None if is_submitted else "charge.dispute.updated", **merged(dispute, given))
+    if is_submitted:
+        status = "warning_under_review" if dispute["status"].startswith("warning") else "under_review"
+        returns.end_dispute(book, dispute, status)
+    return dispute
+
+
+@endpoint("POST", "disputes/{}/close")
+def close_dispute(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return returns.end_dispute(book, book.get("dispute", ids[0]), "lost")
+
+
 # Invoices ------------------------------------------------------------------------------------------------------------
 
 
 @endpoint(
-    "GET", "invoices", customer=text, subscription=text, status=one_of("draft", "open", "paid", "uncollectible", "void"),
-    collection_method=one_of("charge_automatically", "send_invoice"), **PAGE,
+    "GET", "invoices", customer=text, subscription=text,
+    status=one_of("draft", "open", "paid", "uncollectible", "void"), collection_method=one_of("charge_automatically", "send_invoice"), **PAGE,
 )  # fmt: skip
 def list_invoices(book: Book, given: Thing, ids: list[str]) -> Thing:
     is_same, wanted = same(given, "customer", "status", "collection_method"), given.get("subscription")

@@ -41,9 +41,8 @@ font-size:42px;line-height:1.1;font-weight:640;letter-spacing:-.03em;font-varian
 .bad{margin:0 0 16px;padding:12px 16px;border-radius:10px;background:var(--bad);color:var(--bad-ink)}
 p{margin:0 0 12px}.quiet{color:var(--ink-2);font-size:14px}
 form{display:grid;gap:10px;margin:0}
-button,.button{display:block;
-width:100%;min-height:48px;padding:11px 18px;border-radius:10px;font:inherit;font-weight:600;
-text-align:center;text-decoration:none;cursor:pointer;border:1px solid var(--field);background:transparent;color:var(--ink)}
+button,.button{display:block;width:100%;min-height:48px;padding:11px 18px;border-radius:10px;font:inherit;
+font-weight:600;text-align:center;text-decoration:none;cursor:pointer;border:1px solid var(--field);background:transparent;color:var(--ink)}
 .go{background:var(--sea);border-color:var(--sea);color:var(--sea-ink)}
 .quiet-button{border-color:transparent;color:var(--ink-2);font-weight:500}
 button:focus-visible,a:focus-visible{outline:3px solid var(--sea);outline-offset:2px}
@@ -54,7 +53,8 @@ STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
 
 def money(minor: int, currency: str) -> str:
-    return f"{'−' if minor < 0 else ''}{SIGNS.get(currency, currency.upper() + ' ')}{abs(minor) // 100:,}.{abs(minor) % 100:02}"
+    sign = SIGNS.get(currency, currency.upper() + " ")
+    return f"{'−' if minor < 0 else ''}{sign}{abs(minor) // 100:,}.{abs(minor) % 100:02}"
 
 
 def day(moment: int) -> str:
@@ -213,8 +213,9 @@ def charge(thing: Thing) -> bytes:
     rows = [(thing["description"] or "Payment", day(thing["created"]), money(thing["amount"], thing["currency"]))]
     if thing["amount_refunded"]:
         rows.append(("Refunded", "", money(-thing["amount_refunded"], thing["currency"])))
+    kept = money(thing["amount"] - thing["amount_refunded"], thing["currency"])
     body = (
         '<div class="card"><p class="seller">Holdfast</p><h1>Receipt</h1>'
-        f'<p class="sum">{money(thing["amount"] - thing["amount_refunded"], thing["currency"])}</p>{lines_of(rows)}</div>'
+        f'<p class="sum">{kept}</p>{lines_of(rows)}</div>'
     )
     return document("Receipt", body)

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from . import acts, endpoints, forms, hosted
+from . import acts, endpoints, forms, hosted, returns
 from .book import CONTROLS, Book, Thing, outward
 from .deliveries import Deliveries
 from .refusals import Refused, missing, wrong
@@ -271,6 +271,19 @@ class Handler(BaseHTTPRequestHandler):
                 return acts.conclude(book, book.get("payment_intent", name), is_paid=given.get("paid", True))
             case ["card", name]:
                 return acts.give_card(book, name, acts.CARDS[given["card"]])
+            case ["refund"]:
+                charge = returns.charge_of(book, given.get("payment_intent"), given.get("charge"))
+                return returns.refund(book, charge, given.get("amount"), reason=None, metadata={})
+            case ["refunds", name]:
+                return returns.end_refund(book, book.get("refund", name), given["status"])
+            case ["dispute", name]:
+                charge = returns.charge_of(book, name, None)
+                return returns.dispute(
+                    book, charge, given.get("amount"), reason=given.get("reason", "fraudulent"),
+                    is_inquiry=given.get("inquiry", False),
+                )  # fmt: skip
+            case ["disputes", name]:
+                return returns.end_dispute(book, book.get("dispute", name), given["status"])
             case ["redeliver", name]:
                 book.send(book.get("event", name)["id"], given.get("copies", 1))
                 return {"event": name}

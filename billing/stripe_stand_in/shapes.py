@@ -254,3 +254,35 @@ def invoice_payment(book: Book, invoice: Thing, intent: str) -> Thing:
         "payment": {"payment_intent": intent, "type": "payment_intent"}, "status": "open",
         "status_transitions": {"canceled_at": None, "paid_at": None},
     }  # fmt: skip
+
+
+def refund(book: Book, charge: Thing, amount: int, *, status: str, reason: str | None, metadata: Thing) -> Thing:
+    return {
+        "id": book.name("refund"), "object": "refund", "amount": amount, "balance_transaction": None,
+        "charge": charge["id"], "created": book.now(), "currency": charge["currency"], "description": None,
+        "destination_details": {"card": {"type": "refund", "reference_status": "pending"}, "type": "card"},
+        "failure_balance_transaction": None, "failure_reason": None, "instructions_email": None,
+        "metadata": metadata, "next_action": None, "payment_intent": charge["payment_intent"],
+        "pending_reason": "processing" if status == "pending" else None, "reason": reason, "receipt_number": None,
+        "source_transfer_reversal": None, "status": status, "transfer_reversal": None,
+    }  # fmt: skip
+
+
+def dispute(
+    book: Book, charge: Thing, amount: int, *, status: str, reason: str, due: int, is_refundable: bool
+) -> Thing:  # fmt: skip
+    evidence: Thing = dict.fromkeys(
+        ("access_activity_log", "billing_address", "customer_communication", "customer_name", "receipt",
+         "refund_policy", "service_documentation", "uncategorized_text")
+    )  # fmt: skip
+    return fresh(
+        book, "dispute", amount=amount, balance_transactions=[], charge=charge["id"], currency=charge["currency"],
+        enhanced_eligibility_types=[], evidence=evidence, evidence_details={
+            "due_by": due, "enhanced_eligibility": {}, "has_evidence": False, "past_due": False,
+            "submission_count": 0,
+        },
+        is_charge_refundable=is_refundable, network_reason_code="10.4", payment_intent=charge["payment_intent"],
+        payment_method_details={"card": {"brand": "visa", "case_type": "chargeback", "network_reason_code": "10.4"},
+                                "type": "card"},
+        reason=reason, status=status,
+    )  # fmt: skip

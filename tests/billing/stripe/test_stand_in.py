@@ -319,3 +319,73 @@ def test_a_killed_server_forgets_nothing(stripe_client: stripe.StripeClient, sta
     assert stand_in.press(session.url or "").status_code == 303
     stand_in.flush()
     assert "checkout.session.completed" in sink.types() and "customer.created" in sink.types()
+
+
+# Refunds and disputes ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def intent(stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink) -> str:
+    """A paid pack of 25 pounds."""
+    session = pack_session(stripe_client)
+    stand_in.pay(session.id)
+    stand_in.flush()
+    sink.clear()
+    return str(stripe_client.v1.checkout.sessions.retrieve(session.id).payment_intent)
+
+
+def test_refunds_add_up_and_never_exceed_the_charge(
+    stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink, intent: str
+) -> None:
+    refunds = stripe_client.v1.refunds
+    first = refunds.create({"payment_intent": intent, "amount": 700, "metadata": {"refunding": "r1"}})
+    assert (first.id[:3], first.status, first.amount, first.metadata["refunding"]) == ("re_", "succeeded", 700, "r1")
+    stand_in.post("refund", payment_intent=intent, amount=800)
+    with pytest.raises(stripe.InvalidRequestError, match="greater than unrefunded"):
+        refunds.create({"payment_intent": intent, "amount": 1001})
+    assert refunds.create({"payment_intent": intent}).amount == 1000
+    with pytest.raises(stripe.InvalidRequestError) as over:
+        refunds.create({"payment_intent": intent, "amount": 1})
+    assert over.value.code == "charge_already_refunded"
+    stand_in.flush()
+    assert sink.types() == ["refund.created", "charge.refunded"] * 3
+    charges = [event["data"]["object"] for event in sink.events("charge.refunded")]
+    assert [(one["amount_refunded"], one["refunded"]) for one in charges] == [(700, False), (1500, False), (2500, True)]
+    assert sink.events("refund.created")[1]["request"]["id"] is None
+    assert [one.amount for one in refunds.list({"payment_intent": intent})] == [1000, 800, 700]
+    charge = stripe_client.v1.charges.retrieve(charges[0]["id"], {"expand": ["refunds"]})
+    assert len(charge.refunds.data) == 3
+
+
+def test_a_refund_can_fail_afterwards(
+    stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink, intent: str
+) -> None:
+    stand_in.settings(refunds_become="pending")
+    refund = stripe_client.v1.refunds.create({"payment_intent": intent})
+    assert refund.status == "pending"
+    stand_in.post(f"refunds/{refund.id}", status="failed")
+    stand_in.flush()
+    assert sink.types()[2:] == ["refund.updated", "charge.refund.updated", "refund.failed"]
+    assert stripe_client.v1.refunds.retrieve(refund.id).failure_reason
+    assert stripe_client.v1.charges.retrieve(str(refund.charge)).amount_refunded == 0
+
+
+@pytest.mark.parametrize("status", ["won", "lost"])
+def test_a_dispute_is_opened_and_ends(
+    stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink, intent: str, status: str
+) -> None:
+    opened = stand_in.post(f"dispute/{intent}")
+    assert (opened["status"], opened["amount"], opened["payment_intent"]) == ("needs_response", 2500, intent)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        stripe_client.v1.refunds.create({"payment_intent": intent})
+    assert refused.value.code == "charge_disputed"
+    stand_in.post(f"disputes/{opened['id']}", status=status)
+    stand_in.flush()
+    last = ["charge.dispute.funds_reinstated"] if status == "won" else []
+    assert sink.types() == [
+        "charge.dispute.created", "charge.dispute.funds_withdrawn", "charge.dispute.closed", *last
+    ]  # fmt: skip
+    dispute = stripe_client.v1.disputes.list({"payment_intent": intent}).data[0]
+    assert (dispute.status, sum(one.amount for one in dispute.balance_transactions)) == (
+        status, 0 if status == "won" else -2500,
+    )  # fmt: skip
