@@ -74,6 +74,14 @@ KINDS: dict[str, Kind] = {
             about="The event",
         ),
         Kind(
+            "stripe_differs",
+            "Stripe's books and ours differ",
+            "Run `manage.py reconcile_stripe` and look at the payment there and here. It clears when they agree.",
+            is_closed_by_staff=False,
+            page_of_key="admin:billing_purchase_change",
+            about="The purchase",
+        ),
+        Kind(
             "stripe_version_differs",
             "Stripe's events are of another API version",
             "They are still applied as far as they can be read. Set the endpoint's version at Stripe to the one that "

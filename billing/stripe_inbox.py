@@ -167,6 +167,16 @@ def store(event: Mapping[str, Any], source: str) -> bool:
     return is_new
 
 
+def take(event: Mapping[str, Any]) -> bool:
+    """An event of Stripe's own list, of which we were not told, is in the inbox; False where it was, or is not ours."""
+    try:
+        _refuse_foreign(event)
+        return store(event, "list")
+    except EventRefused as refusal:
+        log.warning("stripe_event_refused", stripe_event=event.get("id"), why=refusal.facts.get("reason"))
+        return False
+
+
 def _storable(value: Any) -> Any:
     """The value without what PostgreSQL's JSON cannot hold: NUL and lone surrogates become U+FFFD, as in a bad name."""
     if isinstance(value, str):

@@ -20,7 +20,7 @@ from django.db.models import F, Model, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from . import alerts, credits, ledger, steps, stripe_inbox
+from . import alerts, credits, ledger, steps, stripe_inbox, stripe_reconcile
 from .clock import Now, now
 from .models import Alert, Hold, Lot, Membership, Notice
 
@@ -69,6 +69,12 @@ def clean() -> None:
     """What nobody needs any more is gone: sessions and confirmations that have ended. Nothing of money ever is."""
     SessionStore.clear_expired()
     EmailConfirmation.objects.delete_expired_confirmations()
+
+
+def reconcile_stripe() -> None:
+    """What Stripe told in the last three days and we did not hear is applied, and staff know where the books differ."""
+    if settings.STRIPE_IS_SET_UP:
+        stripe_reconcile.reconcile_nightly()
 
 
 def _once_more(work: Callable[[], object]) -> object:
