@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
-from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -13,6 +11,7 @@ from . import ledger, refunds, steps
 from .checkout import client
 from .clock import now
 from .models import Payment, Purchase
+from .periods import months_after
 
 __all__ = ["client", "months_after", "paid"]
 
@@ -60,10 +59,3 @@ def paid(purchase_id: UUID, *, intent: str | None, receipt_url: str = "") -> boo
         refunds.apply_known(purchase)
     log.info("purchase_paid", purchase=str(purchase.id), account=str(purchase.account_id))
     return True
-
-
-def months_after(moment: datetime, months: int) -> datetime:
-    """The same day and time of a later month, or that month's last day where it has no such day."""
-    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
-    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
-    return moment.replace(year=year, month=month + 1, day=day)

@@ -24,6 +24,7 @@ VERBS = {"billing": {"ledger", "plans"}, "generations": {"lifecycle"}, "tools_re
 PURE = {
     "billing/credits.py",
     "billing/limits.py",
+    "billing/periods.py",
     "billing/chain.py",
     "billing/errors.py",
     "tools_registry/pricing.py",
