@@ -988,6 +988,9 @@ class Enrollment(models.Model):
     state = models.CharField(max_length=10, choices=State.choices)
     stripe_subscription = models.CharField(max_length=255, unique=True, null=True, blank=True)
     stripe_session = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    checkout_url = models.TextField(blank=True)
+    # When Stripe last said how the subscription stands; what it said before that is old news.
+    told_at = models.DateTimeField(null=True, blank=True)
     period_start = models.DateTimeField(null=True, blank=True)
     period_end = models.DateTimeField(null=True, blank=True)
     ends_with_period = models.BooleanField(default=False)
@@ -1021,7 +1024,7 @@ class Allocation(models.Model):
     account = of_account()
     enrollment = in_account("billing.Enrollment")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
-    # What it is for: "free 2026-11", "invoice in_…", "upgrade in_…", "trial sub_…".
+    # What it is for: "free 2026-11" (the month in which it begins), "month sub_… 2026-11-21", "upgrade in_…", "trial".
     period = models.CharField(max_length=255)
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()

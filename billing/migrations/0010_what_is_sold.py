@@ -240,6 +240,8 @@ class Migration(migrations.Migration):
                 ),
                 ("stripe_subscription", models.CharField(blank=True, max_length=255, null=True, unique=True)),
                 ("stripe_session", models.CharField(blank=True, max_length=255, null=True, unique=True)),
+                ("checkout_url", models.TextField(blank=True)),
+                ("told_at", models.DateTimeField(blank=True, null=True)),
                 ("period_start", models.DateTimeField(blank=True, null=True)),
                 ("period_end", models.DateTimeField(blank=True, null=True)),
                 ("ends_with_period", models.BooleanField(default=False)),
