@@ -459,6 +459,7 @@ _OF_PACKS: dict[str, Callable[[Thing], str | None]] = {
     "refund.created": _refund,
     "refund.updated": _refund,
     "refund.failed": _refund,
+    "charge.refund.updated": _refund,
     "charge.dispute.created": _dispute,
     "charge.dispute.updated": _dispute,
     "charge.dispute.closed": _dispute,

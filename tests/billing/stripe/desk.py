@@ -1,0 +1,73 @@
+"""A whole shop: purchases opened at the small Stripe by our own checkout, paid there, and heard of here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+from django.contrib.auth.models import User
+
+from billing import checkout, stripe_inbox
+from billing.models import InboxEvent, Purchase
+
+from ..purse import Purse
+from .conftest import SECRET, StandIn, new_client
+from .told import a_pack, signed
+
+
+def hear(event: dict[str, Any]) -> int:
+    """The event is delivered once, signed."""
+    body = json.dumps(event).encode()
+    return stripe_inbox.receive(body, signed(body, secret=SECRET))
+
+
+class Bought:
+    """One purchase, opened at the small Stripe. Its events are read from there; a test delivers them as it likes."""
+
+    def __init__(self, stand_in: StandIn, purse: Purse, **pack: Any) -> None:
+        self.stand_in, self.purse = stand_in, purse
+        person = User.objects.create(username=uuid4().hex, email=f"{uuid4().hex}@people.test")
+        self.stripe = new_client(stand_in.url)
+        newest = self.stripe.v1.events.list({"limit": 1}).data
+        self.before = newest[0].id if newest else None
+        sold = a_pack(**pack)
+        self.purchase, _ = checkout.buy(purse.id, sold.slug, user=person, site="https://desk.test")
+
+    @property
+    def row(self) -> Purchase:
+        return Purchase.objects.get(id=self.purchase.id)
+
+    @property
+    def intent(self) -> str:
+        return str(self.object("checkout.session.completed")["payment_intent"])
+
+    def pay(self, card: str = "works") -> Bought:
+        self.stand_in.pay(str(self.purchase.stripe_session), card)
+        return self
+
+    def refund(self, pence: int) -> Bought:
+        """Given back in Stripe's own dashboard."""
+        self.stand_in.post("refund", payment_intent=self.intent, amount=pence)
+        return self
+
+    def events(self, *types: str) -> list[dict[str, Any]]:
+        """What happened since it was opened, oldest first."""
+        after = {"ending_before": self.before} if self.before else {}
+        found = [event.to_dict() for event in self.stripe.v1.events.list({"limit": 100, **after})]
+        return [event for event in reversed(found) if not types or event["type"] in types]
+
+    def object(self, type: str) -> dict[str, Any]:
+        thing: dict[str, Any] = self.events(type)[-1]["data"]["object"]
+        return thing
+
+    def hear(self, *types: str) -> None:
+        """Each event of these types has come and was applied."""
+        for event in self.events(*types):
+            assert hear(event) == 200
+        stripe_inbox.apply_due()
+
+
+def outcomes() -> dict[str, str]:
+    """What each kind of event came to, for reading where a test fails."""
+    return {f"{row.type} {row.id}": f"{row.state}: {row.outcome}" for row in InboxEvent.objects.all()}
