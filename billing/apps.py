@@ -11,3 +11,8 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         columns.register()
+        from allauth.account.signals import email_confirmed
+
+        from . import people
+
+        email_confirmed.connect(people.enroll_verified, dispatch_uid="free plan")

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
 
+from . import plans
 from .models import Account, Membership, Token
 
 SESSION_ACCOUNT = "account"
@@ -49,6 +50,12 @@ def open_account(user: Any) -> Account:
             own = Account.objects.create(name=str(user.email or user.get_username())[:200])
             Membership.objects.create(account=own, user=user, role="owner", is_own=True)
     return own
+
+
+def enroll_verified(email_address: EmailAddress, **_: Any) -> None:
+    """Whoever has shown that an address is theirs is on the Free plan, if on none yet (allauth's `email_confirmed`)."""
+    user = email_address.user
+    plans.begin_free(open_account(user).id, user.pk)
 
 
 def _own_account(user: Any) -> Account | None:

@@ -43,3 +43,4 @@ def _prepare_if_empty() -> None:
     if not preparation.is_prepared():
         preparation.prepare_database(say)
         call_command("install_catalogue", stdout=sys.stderr)
+        call_command("install_plans", stdout=sys.stderr)

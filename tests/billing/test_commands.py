@@ -44,7 +44,7 @@ def test_a_person_is_made_once() -> None:
         run("create_person", "PAT@people.test")
     with pytest.raises(CommandError, match="not an e-mail"):
         run("create_person", "pat")
-    with pytest.raises(CommandError, match="no plans"):
+    with pytest.raises(CommandError, match="no Free plan"):
         run("create_person", "other@people.test", "--plan", "free")
     assert person_called("other@people.test") is None
 

@@ -1,10 +1,12 @@
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from billing import credits, ledger
+from billing import credits, ledger, plans
+from billing.models import Payment
 from billing.people import make_person, open_account, person_called
 
 PASSWORD = "holdfast-demo"  # noqa: S105 (published, and good only where IS_DEMO says so)
@@ -26,13 +28,23 @@ class Command(BaseCommand):
             with transaction.atomic():
                 person = person_called(email) or make_person(email, password=PASSWORD, is_staff=is_staff)
                 if amount is not None:
-                    # Granted once in the world, as a payment is.
-                    ledger.grant(
-                        open_account(person).id,
-                        amount=credits.parse(amount),
-                        source="gift",
-                        actor="command",
-                        payment=f"demo:{email}",
-                        description="Credits to try Holdfast with",
-                    )
+                    self.give(open_account(person).id, person.pk, email, credits.parse(amount))
         self.stdout.write(f"{len(PEOPLE)} demo people, password {PASSWORD}")
+
+    def give(self, account: UUID, user: int, email: str, amount: int) -> None:
+        """Credits once: by the Free plan where its month is just as much, as a gift where not."""
+        reference = f"demo:{email}"
+        free = plans.free_plan()
+        if free is not None and free.monthly_credits == amount:
+            if not Payment.objects.filter(reference=reference).exists():
+                plans.begin_free(account, user)
+        else:
+            # Granted once in the world, as a payment is.
+            ledger.grant(
+                account,
+                amount=amount,
+                source="gift",
+                actor="command",
+                payment=reference,
+                description="Credits to try Holdfast with",
+            )

@@ -85,6 +85,7 @@ class Command(BaseCommand):
         self.check(databases=["default"])
         prepare_database(self.say)
         call_command("install_catalogue", stdout=self.stderr)
+        call_command("install_plans", stdout=self.stderr)
         if settings.IS_DEMO:
             call_command("create_demo_people", stdout=self.stderr)
         if settings.IS_PRODUCTION:

@@ -1,0 +1,545 @@
+"""Plans: who is on which, what its months grant, and its caps. Everything here is ours; Stripe is asked and heard in
+subscriptions.py.
+
+A plan without a price is allocated by the worker, a month at a time, counted from the account's first free month
+whatever plans came between. A month of a paid plan is granted by its paid invoice, once. Whoever's paid plan ends is
+on the Free plan again.
+
+Lock order: the account's enrollments by id, then the account (ledger).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Min, Q
+
+from . import alerts, credits, ledger, periods, price_list, steps
+from .clock import Now, now
+from .models import Allocation, Enrollment, Lot, Payment, Plan, SpendLimit, new_id
+from .periods import Period
+from .sales import Mismatch, NotKnownYet
+
+log = structlog.get_logger("holdfast.plans")
+
+State = Enrollment.State
+IN_FORCE = [State.TRIAL, State.ACTIVE, State.GRACE, State.PAUSED]
+GRACE = timedelta(days=7)
+# What is granted for a month that we hear of late can be spent for so long at least.
+SPENDABLE_AT_LEAST = timedelta(days=7)
+BATCH = 100
+PAGE = "/account/plan"
+
+
+def install() -> int:
+    """The shipped plans are there, where there was none of that name; how many were made. Staff's are left alone."""
+    known = set(Plan.objects.values_list("slug", flat=True))
+    new = [Plan(**plan) for plan in price_list.PLANS if plan["slug"] not in known]
+    Plan.objects.bulk_create(new, ignore_conflicts=True)
+    return len(new)
+
+
+def in_force(account: UUID) -> Enrollment | None:
+    """The account's plan as it is now; None where it is on none."""
+    return Enrollment.objects.select_related("plan", "next_plan").filter(account=account, state__in=IN_FORCE).first()
+
+
+# The Free plan
+
+
+def free_plan() -> Plan | None:
+    return Plan.objects.filter(slug=price_list.FREE, price_minor=0).first()
+
+
+def begin_free(account: UUID, user: int | None = None) -> bool:
+    """The account is on a plan: on the one it was on, or on the Free plan from now on, with this month's credits.
+
+    False where nothing had to be done, or no Free plan is there.
+    """
+    plan = free_plan()
+    if plan is None:
+        return False
+    with transaction.atomic():
+        started = now().replace(microsecond=0)
+        row = Enrollment(
+            id=new_id(), account_id=account, user_id=user, plan=plan, state=State.ACTIVE, started_at=started
+        )
+        Enrollment.objects.bulk_create([row], ignore_conflicts=True)  # one in force at a time: the first one stays
+        mine = Enrollment.objects.select_for_update().filter(account=account, id=row.id).first()
+        if mine is None:
+            return False
+        mine.plan = plan
+        _keep_caps(account, plan)
+        for refusal in _give_free_months([mine], mine.started_at):
+            raise refusal
+    return True
+
+
+def allocate_free(until: float | None = None) -> int:
+    """Whoever is on a plan without a price has this month's credits; how many accounts that gave some or moved on.
+
+    Months that passed while no worker ran are not made up for: their credits would have expired. Two workers share
+    what is due.
+    """
+    due = Enrollment.objects.filter(
+        Q(period_end=None) | Q(period_end__lte=Now()), plan__price_minor=0, state=State.ACTIVE
+    )
+    tried: set[UUID] = set()
+    while until is None or time.monotonic() < until:
+        with transaction.atomic():
+            free = due.exclude(id__in=tried).select_related("plan").order_by("account")
+            rows = list(free.select_for_update(skip_locked=True, of=("self",))[:BATCH])
+            if not rows:
+                break
+            tried |= {row.id for row in rows}
+            _give_free_months(rows, now())
+    return len(tried)
+
+
+def _give_free_months(rows: Sequence[Enrollment], moment: datetime) -> list[Exception]:
+    """Each has the credits of the month that `moment` lies in, once, and knows that month; the refusals.
+
+    The rows are locked. A month has its name by the calendar month in which it begins, of which it is the only one.
+    """
+    accounts = [row.account_id for row in rows]
+    earlier = Allocation.objects.filter(account__in=accounts, period__startswith="free ")
+    anchors = {one["account"]: one["first"] for one in earlier.values("account").annotate(first=Min("starts_at"))}
+    given = set(earlier.values_list("account", "period"))
+    months = {row.id: periods.month_of(anchors.get(row.account_id, row.started_at), moment) for row in rows}
+    due = [row for row in rows if (row.account_id, _free_month(months[row.id])) not in given]
+    made = [
+        _Grant(row, row.plan, _free_month(months[row.id]), months[row.id]) for row in due if row.plan.monthly_credits
+    ]
+    refusals = _allocate(made, moment)
+    for row in rows:
+        if row.id not in refusals:
+            row.period_start, row.period_end = months[row.id].start, months[row.id].end
+    Enrollment.objects.bulk_update([row for row in rows if row.id not in refusals], ["period_start", "period_end"])
+    return list(refusals.values())
+
+
+def _free_month(month: Period) -> str:
+    return f"free {month.start:%Y-%m}"
+
+
+# What a month grants
+
+
+@dataclass(slots=True)
+class _Grant:
+    """Credits of a plan for a period, to be granted once under the name `name`."""
+
+    row: Enrollment
+    plan: Plan
+    name: str
+    period: Period
+    credits: int | None = None  # None: the plan's month
+    is_promotional: bool = False
+    words: str = ""
+    sold: Sold | None = None
+
+    @property
+    def amount(self) -> int:
+        return self.plan.monthly_credits if self.credits is None else self.credits
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """The invoice that paid for it."""
+
+    invoice: str
+    amount_minor: int
+    currency: str
+    url: str = ""
+    intent: str = ""
+
+
+def _allocate(grants: Sequence[_Grant], moment: datetime) -> dict[UUID, Exception]:
+    """Each is granted and on the books; what was refused, by enrollment. The enrollments are locked.
+
+    One batch of the ledger, then the allocations beside it: both or neither.
+    """
+    ids = [new_id() for _ in grants]
+    groups = []
+    for id, one in zip(ids, grants, strict=True):
+        words = one.words or f"{one.plan.title}, {_span(one.period)}"
+        terms: dict[str, Any] = {
+            "actor": "stripe" if one.sold else "clock",
+            "user": one.row.user_id,
+            "source": "plan",
+            "expires_at": max(one.period.end, moment + SPENDABLE_AT_LEAST) if one.sold else one.period.end,
+        }
+        granted: list[steps.Step] = []
+        if one.amount:
+            granted.append(
+                steps.Grant(
+                    amount=one.amount,
+                    is_promotional=one.is_promotional,
+                    payment=f"allocation:{id}",
+                    description=words,
+                    **terms,
+                )
+            )
+        kept = _kept_from_before(one)
+        if kept:
+            granted.append(
+                steps.Grant(
+                    amount=kept, payment=f"kept:{id}", description=f"{one.plan.title}, kept from before", **terms
+                )
+            )
+        if granted:
+            groups.append((id, one, ledger.Group(one.row.account_id, granted)))
+    outcomes = ledger.post([group for _, _, group in groups]) if groups else []
+    refused: dict[UUID, Exception] = {
+        one.row.id: outcome.refusal
+        for (_, one, _), outcome in zip(groups, outcomes, strict=True)
+        if outcome.refusal is not None
+    }
+    payments = dict(
+        Payment.objects.filter(reference__in=[f"allocation:{id}" for id in ids]).values_list("reference", "id")
+    )
+    Allocation.objects.bulk_create(
+        Allocation(
+            id=id,
+            account_id=one.row.account_id,
+            enrollment_id=one.row.id,
+            plan=one.plan,
+            period=one.name,
+            starts_at=one.period.start,
+            ends_at=one.period.end,
+            credits=one.amount,
+            stripe_invoice=one.sold.invoice if one.sold else "",
+            stripe_intent=one.sold.intent if one.sold else "",
+            invoice_url=one.sold.url if one.sold else "",
+            amount_minor=one.sold.amount_minor if one.sold else 0,
+            currency=one.sold.currency if one.sold else "",
+            payment_id=payments.get(f"allocation:{id}"),
+            created_at=moment,
+        )
+        for id, one in zip(ids, grants, strict=True)
+        if one.row.id not in refused
+    )
+    return refused
+
+
+def _kept_from_before(one: _Grant) -> int:
+    """What expired unspent at the end of the month before, up to what the plan keeps; nothing for a part of a month."""
+    if one.plan.rollover_max is None or one.credits is not None:
+        return 0
+    ledger.expire_lots(one.row.account_id)
+    ended = Allocation.objects.filter(account=one.row.account_id, ends_at=one.period.start).values_list("id", flat=True)
+    of = [f"{kind}:{id}" for id in ended for kind in ("allocation", "kept")]
+    lots = Lot.objects.filter(account=one.row.account_id, payment__reference__in=of)
+    return min(one.plan.rollover_max, sum(lot.expired for lot in lots))
+
+
+def _span(period: Period) -> str:
+    def day(at: datetime) -> str:
+        return f"{at.day} {at:%b %Y}"
+
+    return f"{day(period.start)} to {day(period.end)}"
+
+
+def _keep_caps(account: UUID, plan: Plan) -> None:
+    """The plan's caps, and no other plan's, bind the account."""
+    ledger.lock([account])
+    SpendLimit.objects.update_or_create(
+        account_id=account, source=SpendLimit.Source.PLAN, user=None, defaults={"per_day": plan.per_day}
+    )
+
+
+# Paid plans: one enrollment at a time, its account's enrollments locked
+
+
+@contextmanager
+def _locked(enrollment: UUID) -> Iterator[tuple[Enrollment, list[Enrollment]]]:
+    """The enrollment, and the others of its account, locked until the end, in a transaction of their own."""
+    account = Enrollment.objects.filter(id=enrollment).values_list("account", flat=True).first()
+    if account is None:
+        raise NotKnownYet(f"enrollment {enrollment} is not known here")
+    with transaction.atomic():
+        every = Enrollment.objects.select_related("plan", "next_plan").filter(account=account)
+        rows = list(every.select_for_update(of=("self",)).order_by("id"))
+        mine = next(row for row in rows if row.id == enrollment)
+        yield mine, [row for row in rows if row.id != enrollment]
+
+
+def note_names(enrollment: UUID, *, session: str = "", subscription: str = "") -> None:
+    """The enrollment knows Stripe's names of it, which never change; Mismatch where they would."""
+    with _locked(enrollment) as (row, _):
+        _note(row, "stripe_session", session)
+        _note(row, "stripe_subscription", subscription)
+
+
+def _note(row: Enrollment, field: str, name: str) -> None:
+    known = getattr(row, field)
+    if not name or known == name:
+        return
+    if known:
+        raise Mismatch(f"it is {known}, and Stripe speaks of {name}", str(row.id))
+    if Enrollment.objects.filter(**{field: name}).exists():
+        raise Mismatch(f"{name} belongs to another enrollment", str(row.id))
+    setattr(row, field, name)
+    row.save(update_fields=[field])
+
+
+def allocate_month(enrollment: UUID, plan: Plan, period: Period, sold: Sold, subscription: str) -> str:
+    """The paid month is granted, once, and the account is on that plan; what that came to, in words.
+
+    Raises Mismatch where it was paid in another currency.
+    """
+    with _locked(enrollment) as (row, others):
+        _note(row, "stripe_subscription", subscription)
+        _compare(row, plan, sold)
+        name = f"month {subscription} {period.start:%Y-%m-%d}"
+        if Allocation.objects.filter(account=row.account_id, period=name).exists():
+            return "was granted before"
+        moment = now()
+        is_news = row.period_start is None or period.start >= row.period_start
+        if row.state != State.ENDED and is_news and _takes_force(row, others, plan, State.ACTIVE, moment):
+            row.period_start, row.period_end, row.grace_until = period.start, period.end, None
+            if row.next_plan_id == plan.id:
+                row.next_plan = None
+            row.save()
+        for refusal in _allocate([_Grant(row, plan, name, period, sold=sold)], moment).values():
+            raise refusal
+    log.info("plan_month_granted", enrollment=str(enrollment), plan=plan.slug, invoice=sold.invoice)
+    return f"granted {credits.display(plan.monthly_credits)} for a month of {plan.title}"
+
+
+def allocate_upgrade(enrollment: UUID, old: Plan, plan: Plan, part: Period, sold: Sold, subscription: str) -> str:
+    """The account is on the larger plan, with the credits of the days that were paid for; in words.
+
+    `part` is what was paid for of the month. Raises NotKnownYet as long as that month itself is not granted.
+    """
+    with _locked(enrollment) as (row, others):
+        _note(row, "stripe_subscription", subscription)
+        _compare(row, plan, sold)
+        name = f"upgrade {sold.invoice}"
+        if Allocation.objects.filter(account=row.account_id, period=name).exists():
+            return "was granted before"
+        months = Allocation.objects.filter(enrollment=row.id, account=row.account_id, period__startswith="month ")
+        month = months.filter(ends_at=part.end).first()
+        if month is None:
+            raise NotKnownYet("the month that was upgraded is not granted yet")
+        moment = now()
+        whole = Period(month.starts_at, month.ends_at)
+        left, days = periods.days_left(whole, part.start), periods.days_of(whole)
+        gives = periods.prorated(old.monthly_credits, plan.monthly_credits, left, days)
+        is_running = row.state != State.ENDED and row.period_end == part.end
+        if (
+            is_running
+            and plan.price_minor > row.plan.price_minor
+            and _takes_force(row, others, plan, State(row.state), moment)
+        ):
+            row.save()
+        words = f"Upgrade to {plan.title}, {left} of {days} days"
+        for refusal in _allocate(
+            [_Grant(row, plan, name, part, credits=gives, words=words, sold=sold)], moment
+        ).values():
+            raise refusal
+    log.info("plan_upgrade_granted", enrollment=str(enrollment), plan=plan.slug, invoice=sold.invoice)
+    return f"granted {credits.display(gives)} for {left} of {days} days of {plan.title}"
+
+
+def give_trial(enrollment: UUID, period: Period, subscription: str) -> str:
+    """The account tries the plan; its trial's credits are granted as promotional, once in the account's life."""
+    with _locked(enrollment) as (row, others):
+        _note(row, "stripe_subscription", subscription)
+        moment = now()
+        if row.state == State.PENDING and _takes_force(row, others, row.plan, State.TRIAL, moment):
+            row.period_start, row.period_end = period.start, period.end
+            row.save()
+        if row.state != State.TRIAL or not may_try(row.account_id, row.plan):
+            return "no trial's credits"
+        words = f"{row.plan.title} on trial, {_span(period)}"
+        grant = _Grant(row, row.plan, "trial", period, credits=row.plan.trial_credits, is_promotional=True, words=words)
+        for refusal in _allocate([grant], moment).values():
+            raise refusal
+    return "trial granted"
+
+
+def may_try(account: UUID, plan: Plan) -> bool:
+    """Says whether the account may try the plan: it has tried none, and paid for none."""
+    had = Q(period="trial") | Q(period__startswith="month ")
+    return plan.trial_days > 0 and not Allocation.objects.filter(had, account=account).exists()
+
+
+def told(
+    enrollment: UUID,
+    status: str,
+    *,
+    subscription: str,
+    at: datetime,
+    period: Period | None,
+    is_ending: bool,
+    next_plan: Plan | None,
+    is_fresh: bool,
+) -> str:
+    """The enrollment stands as Stripe says that its subscription does; in words.
+
+    What was said before something that is known already is old news, unless it was read afresh. Credits come by
+    invoices alone.
+    """
+    with _locked(enrollment) as (row, others):
+        _note(row, "stripe_subscription", subscription)
+        if row.state == State.ENDED:
+            return "has ended"
+        if not is_fresh and row.told_at is not None and at < row.told_at:
+            return "old news"
+        moment = now()
+        row.told_at = max(at, row.told_at or at)
+        if status in ("canceled", "incomplete_expired"):
+            _end(row, moment)
+            return "ended"
+        if status == "active" and row.state == State.PENDING:
+            if _takes_force(row, others, row.plan, State.ACTIVE, moment) and period is not None:
+                row.period_start, row.period_end = period.start, period.end
+        elif status == "active" and row.state == State.PAUSED:
+            row.state = State.ACTIVE
+        elif status == "paused" and row.state in (State.TRIAL, State.ACTIVE, State.GRACE):
+            row.state, row.grace_until = State.PAUSED, None
+        row.ends_with_period = is_ending
+        if next_plan is not None:
+            is_smaller = next_plan.price_minor < row.plan.price_minor
+            row.next_plan = next_plan if is_smaller else None
+        row.save()
+        return str(row.state)
+
+
+def payment_failed(enrollment: UUID, invoice: str, subscription: str) -> str:
+    """The plan's features stay for seven days in which the payment may still succeed; in words."""
+    with _locked(enrollment) as (row, _):
+        _note(row, "stripe_subscription", subscription)
+        if Allocation.objects.filter(account=row.account_id, stripe_invoice=invoice).exists():
+            return "was paid after all"
+        if row.state not in (State.ACTIVE, State.TRIAL):
+            return f"is {row.state}"
+        row.state, row.grace_until = State.GRACE, now() + GRACE
+        row.save(update_fields=["state", "grace_until"])
+        alerts.notify_all(
+            [
+                alerts.notice(
+                    row.account_id,
+                    f"plan-unpaid:{invoice}",
+                    f"The payment for {row.plan.title} failed",
+                    body=f"Your plan stays until {_day(row.grace_until)}, and no new monthly credits come until it is "
+                    "paid. After that the account is on the Free plan. Credits you have stay as they are.",
+                    link=PAGE,
+                    level="warning",
+                )
+            ]
+        )
+    return "grace"
+
+
+def end(enrollment: UUID, subscription: str = "") -> str:
+    """The enrollment is over, and its account on the Free plan if it was in force. Credits stay until they expire."""
+    with _locked(enrollment) as (row, _):
+        _note(row, "stripe_subscription", subscription)
+        if row.state == State.ENDED:
+            return "had ended"
+        _end(row, now())
+    return "ended"
+
+
+def _end(row: Enrollment, moment: datetime) -> None:
+    was = State(row.state)
+    row.state, row.ended_at, row.grace_until, row.next_plan = State.ENDED, moment, None, None
+    row.save()
+    if was not in IN_FORCE:
+        return
+    begin_free(row.account_id, row.user_id)
+    alerts.notify_all(
+        [
+            alerts.notice(
+                row.account_id,
+                f"plan-ended:{row.id}",
+                f"{row.plan.title} has ended",
+                body="The account is on the Free plan. Credits you have stay until they expire.",
+                link=PAGE,
+            )
+        ]
+    )
+
+
+def _takes_force(
+    row: Enrollment, others: Iterable[Enrollment], plan: Plan, state: Enrollment.State, moment: datetime
+) -> bool:
+    """The enrollment is its account's plan now, the Free one over, and the plan's caps bind; the caller saves.
+
+    False where the account has another paid plan already: then this one is over here, and staff are told.
+    """
+    for other in others:
+        if other.state not in IN_FORCE:
+            continue
+        if other.plan.price_minor:
+            row.state, row.ended_at = State.ENDED, moment
+            row.save()
+            alerts.open_alert(
+                "second_plan",
+                key=str(row.id),
+                sentence=f"An account pays for two plans: {other.plan.title} and {row.plan.title}.",
+                facts={"account": str(row.account_id), "subscription": row.stripe_subscription},
+            )
+            return False
+        other.state, other.ended_at = State.ENDED, moment
+        other.save(update_fields=["state", "ended_at"])
+    row.plan, row.state = plan, state
+    row.save(update_fields=["plan", "state"])
+    _keep_caps(row.account_id, plan)
+    return True
+
+
+def _compare(row: Enrollment, plan: Plan, sold: Sold) -> None:
+    if sold.currency != plan.currency:
+        raise Mismatch(f"{sold.invoice} was paid in {sold.currency}, the plan costs {plan.currency}", str(row.id))
+
+
+def _day(at: datetime) -> str:
+    return f"{at.day} {at:%B %Y}"
+
+
+# What there is to say
+
+
+def next_allocation(row: Enrollment | None) -> tuple[datetime, int] | None:
+    """When the account's plan grants next, and how much; None where that is not known."""
+    if row is None or row.period_end is None:
+        return None
+    if row.plan.price_minor == 0:
+        return (row.period_end, row.plan.monthly_credits) if row.state == State.ACTIVE else None
+    if row.state not in (State.ACTIVE, State.TRIAL):
+        return None
+    if row.ends_with_period:
+        return _next_free(row.account_id, row.period_end)
+    return row.period_end, (row.next_plan or row.plan).monthly_credits
+
+
+def _next_free(account: UUID, at: datetime) -> tuple[datetime, int] | None:
+    """What the Free plan grants first to an account that is on it again from `at` on."""
+    plan = free_plan()
+    if plan is None:
+        return None
+    earlier = Allocation.objects.filter(account=account, period__startswith="free ")
+    anchor = earlier.aggregate(first=Min("starts_at"))["first"] or at
+    month = periods.month_of(anchor, at)
+    is_given = earlier.filter(period=_free_month(month)).exists()
+    return (month.end if is_given else at), plan.monthly_credits
+
+
+def upgrade_gives(row: Enrollment, plan: Plan, moment: datetime) -> tuple[int, int, int]:
+    """The microcredits that an upgrade to the plan would give now, and the days left of the days of the month."""
+    assert row.period_start is not None
+    assert row.period_end is not None
+    month = Period(row.period_start, row.period_end)
+    left, days = periods.days_left(month, moment), periods.days_of(month)
+    return periods.prorated(row.plan.monthly_credits, plan.monthly_credits, left, days), left, days
