@@ -7,6 +7,7 @@ pages on which no money moves, and delivers signed events. Without Django. Tests
     book.py        what exists, the clock, the events and who still has to hear of them
     shapes.py      what each object looks like
     acts.py        what happens to objects, and which events tell of it
+    renewals.py    subscriptions, and the clock
     returns.py     refunds and disputes
     endpoints.py   the API: which path does which act
     hosted.py      the pages: checkout, receipt, portal

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from . import shapes
 from .book import BASE, Book, Thing
 from .refusals import Refused, wrong
@@ -72,7 +70,8 @@ def give_card(book: Book, customer: str, last4: str) -> Thing:
 def default_method(book: Book, customer: str, *others: str | None) -> Thing | None:
     """The card that is charged when nobody is there: the first named one, else the customer's own."""
     chosen = book.get("customer", customer)["invoice_settings"]["default_payment_method"]
-    return next((method for name in (*others, chosen) if name and (method := book.find(name))), None)
+    found = (book.find(name) for name in (*others, chosen) if name)
+    return next((method for method in found if method and method["customer"] == customer), None)
 
 
 # Payment intents -----------------------------------------------------------------------------------------------------
@@ -297,12 +296,6 @@ def pay_session(book: Book, session: Thing, last4: str) -> str:
     """The person has paid on the hosted page, or tried to: complete, declined, or needs_action."""
     if session["status"] != "open":
         raise wrong(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
-    if session["mode"] == "payment":
-        return _pay_once(book, session, last4)
-    raise wrong("This stand-in has no such mode.", "mode")
-
-
-def _pay_once(book: Book, session: Thing, last4: str) -> str:
     is_kept = (session["_payment_intent_data"] or {}).get("setup_future_usage")
     needs_customer = is_kept or session["customer_creation"] == "always" or bool(session["invoice_creation"])
     customer = buyer(book, session) if session["customer"] or needs_customer else None
@@ -355,32 +348,3 @@ def expire_session(book: Book, session: Thing) -> Thing:
     book.alter(session, status="expired", url=None)
     book.tell("checkout.session.expired", session)
     return session
-
-
-# Time ----------------------------------------------------------------------------------------------------------------
-
-
-def advance(book: Book, until: int) -> None:
-    """The clock stands at that moment, and everything due up to then has happened at its own moment."""
-    while True:
-        due = min(_due(book, until), key=lambda one: one[0], default=None)
-        if due is None:
-            break
-        moment, act, thing = due
-        if moment > book.now():
-            move_clock(book, moment)
-        act(book, thing)
-    move_clock(book, max(until, book.now()))
-
-
-def move_clock(book: Book, moment: int) -> None:
-    ahead = float(book.controls["offset_seconds"]) + (moment - book.now())
-    book.set(offset_seconds=ahead)
-
-
-def _due(book: Book, until: int) -> list[tuple[int, Any, Thing]]:
-    return [
-        (session["expires_at"], expire_session, session)
-        for session in book.each("checkout.session")
-        if session["status"] == "open" and session["expires_at"] <= until
-    ]

@@ -57,6 +57,15 @@ class Deliveries:
                 self.book.news.wait(0.2)
             return left
 
+    def forget(self) -> None:
+        """Nothing is waiting or on its way, and nothing has ever happened."""
+        with self.book.news:
+            with self.book.change():
+                self.book.forget()
+            until = time.monotonic() + TIMEOUT_SECONDS
+            while self.going and time.monotonic() < until:
+                self.book.news.wait(0.2)
+
     def _run(self) -> None:
         while True:
             number, event, tries = self._take()

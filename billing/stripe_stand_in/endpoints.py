@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import acts, returns, shapes
+from . import acts, renewals, returns, shapes
 from .book import Book, Thing
 from .forms import (
     Fields,
@@ -635,18 +635,18 @@ def close_dispute(book: Book, given: Thing, ids: list[str]) -> Thing:
 
 @endpoint(
     "GET", "invoices", customer=text, subscription=text,
-    status=one_of("draft", "open", "paid", "uncollectible", "void"), collection_method=one_of("charge_automatically", "send_invoice"), **PAGE,
+    status=one_of("draft", "open", "paid", "uncollectible", "void"),
+    collection_method=one_of("charge_automatically", "send_invoice"), **PAGE,
 )  # fmt: skip
 def list_invoices(book: Book, given: Thing, ids: list[str]) -> Thing:
     is_same, wanted = same(given, "customer", "status", "collection_method"), given.get("subscription")
     return page(
-        book, "invoice", given, "/v1/invoices", lambda one: is_same(one) and wanted in (None, subscription_of(one))
+        book,
+        "invoice",
+        given,
+        "/v1/invoices",
+        lambda one: is_same(one) and wanted in (None, renewals.subscription_of(one)),
     )
-
-
-def subscription_of(invoice: Thing) -> str | None:
-    parent = invoice["parent"] or {}
-    return (parent.get("subscription_details") or {}).get("subscription")
 
 
 @endpoint("GET", "invoices/{}/lines", **PAGE)
@@ -671,6 +671,243 @@ def list_invoice_payments(book: Book, given: Thing, ids: list[str]) -> Thing:
         return is_same(one) and asked in (None, one["payment"]["payment_intent"])
 
     return page(book, "invoice_payment", given, "/v1/invoice_payments", is_wanted)
+
+
+@endpoint("POST", "invoices/{}/pay", payment_method=text, off_session=flag)
+def pay_invoice(book: Book, given: Thing, ids: list[str]) -> Thing:
+    invoice = book.get("invoice", ids[0])
+    is_off_session = given.get("off_session", True)
+    return renewals.pay_invoice(book, invoice, given.get("payment_method"), is_off_session=is_off_session)
+
+
+@endpoint("POST", "invoices/{}/finalize", auto_advance=flag)
+def finalize_invoice(book: Book, given: Thing, ids: list[str]) -> Thing:
+    invoice = book.get("invoice", ids[0])
+    if invoice["status"] != "draft":
+        raise wrong("This invoice is already finalized, you can't re-finalize a non-draft invoice.")
+    return acts.finalize(book, invoice)
+
+
+@endpoint("POST", "invoices/{}/void")
+def void_invoice(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return renewals.void(book, book.get("invoice", ids[0]))
+
+
+@endpoint("POST", "invoices/{}/mark_uncollectible")
+def write_off_invoice(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return renewals.write_off(book, book.get("invoice", ids[0]))
+
+
+# Subscriptions -------------------------------------------------------------------------------------------------------
+
+RECURRING_DATA = group(
+    currency=required(currency), unit_amount=required(amount), product=required(text), recurring=required(RECURRING),
+    tax_behavior=one_of("exclusive", "inclusive", "unspecified"),
+)  # fmt: skip
+ITEM = group(id=text, price=text, price_data=RECURRING_DATA, quantity=count, metadata=metadata, deleted=flag)
+PRORATIONS = one_of("always_invoice", "create_prorations", "none")
+SUBSCRIPTION = {
+    "items": several(ITEM), "metadata": metadata, "description": text, "default_payment_method": text,
+    "cancel_at": whole, "cancel_at_period_end": flag, "proration_behavior": PRORATIONS, "off_session": flag,
+    "payment_behavior": one_of(
+        "allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"
+    ),
+    "collection_method": one_of("charge_automatically"),
+    "trial_settings": group(
+        end_behavior=group(missing_payment_method=required(one_of("cancel", "create_invoice", "pause")))
+    ),
+    "payment_settings": group(save_default_payment_method=one_of("off", "on_subscription")),
+}  # fmt: skip
+
+
+def recurring_price(book: Book, given: Thing, where: str) -> Thing:
+    """The price an item names, or one made for it."""
+    if given.get("price"):
+        price = book.get("price", given["price"], f"{where}[price]", 400)
+    else:
+        price = new_price(book, given["price_data"], active=False)
+    if price["type"] != "recurring":
+        raise wrong("The price specified is not recurring.", f"{where}[price]")
+    return price
+
+
+def one_item(given: Thing) -> Thing:
+    items = given.pop("items", None) or []
+    if len(items) != 1:
+        raise wrong("This stand-in has subscriptions of one item.", "items")
+    if items[0].get("price") and items[0].get("price_data"):
+        raise wrong("You may only specify one of these parameters: price, price_data.", "items[0]")
+    return dict(items[0])
+
+
+@endpoint(
+    "POST", "subscriptions", customer=required(text), trial_period_days=count, trial_end=whole,
+    **SUBSCRIPTION | {"items": required(several(ITEM))},
+)  # fmt: skip
+def make_subscription(book: Book, given: Thing, ids: list[str]) -> Thing:
+    customer = living(book, given.pop("customer"), "customer", 400)
+    item, behaviour = one_item(given), given.pop("payment_behavior", None) or "allow_incomplete"
+    if not item.get("price") and not item.get("price_data"):
+        raise wrong("Missing required param: items[0][price].", "items[0][price]", "parameter_missing")
+    for name in ("off_session", "cancel_at_period_end", "cancel_at", "collection_method"):
+        given.pop(name, None)
+    for name in ("trial_settings", "payment_settings"):
+        if given.get(name) is None:
+            given.pop(name, None)
+    price = recurring_price(book, item, "items[0]")
+    subscription = renewals.begin(book, customer, price, item.get("quantity", 1), given)
+    invoice = renewals.first_invoice(book, subscription)
+    if behaviour == "default_incomplete" and invoice["amount_due"]:
+        acts.finalize(book, invoice)
+        return subscription
+    method = renewals.method_for(book, subscription)
+    outcome = renewals.collect(book, invoice, method)
+    renewals.follow(book, invoice, outcome)
+    if outcome != "paid" and behaviour == "error_if_incomplete":
+        raise Refused(402, "card_error", "Your card was declined.", code="card_declined")
+    return book.get("subscription", subscription["id"])
+
+
+retrievable("subscriptions", "subscription")
+
+
+@endpoint(
+    "GET", "subscriptions", customer=text, price=text,
+    status=one_of(
+        "active", "all", "canceled", "ended", "incomplete", "incomplete_expired", "past_due", "paused", "trialing",
+        "unpaid",
+    ),
+    **PAGE,
+)  # fmt: skip
+def list_subscriptions(book: Book, given: Thing, ids: list[str]) -> Thing:
+    status, is_same = given.get("status"), same(given, "customer")
+
+    def is_wanted(one: Thing) -> bool:
+        has_ended = one["status"] in renewals.ENDED
+        fits_status = {None: one["status"] != "canceled", "all": True, "ended": has_ended}
+        price = given.get("price") in (None, renewals.item_of(one)["price"]["id"])
+        return is_same(one) and price and fits_status.get(status, one["status"] == status)
+
+    return page(book, "subscription", given, "/v1/subscriptions", is_wanted)
+
+
+@endpoint(
+    "POST", "subscriptions/{}", proration_date=whole, billing_cycle_anchor=one_of("now", "unchanged"),
+    pause_collection=group(behavior=required(one_of("keep_as_draft", "mark_uncollectible", "void")), resumes_at=whole),
+    trial_end=lambda value, where: "now" if value == "now" else whole(value, where),
+    cancellation_details=group(comment=text, feedback=text), **SUBSCRIPTION,
+)  # fmt: skip
+def change_subscription(book: Book, given: Thing, ids: list[str]) -> Thing:
+    subscription = book.get("subscription", ids[0])
+    given = merged(subscription, given)
+    how = {
+        name: given.pop(name, None)
+        for name in ("proration_behavior", "proration_date", "billing_cycle_anchor", "payment_behavior", "off_session")
+    }
+    for name in ("trial_settings", "payment_settings", "cancellation_details"):
+        if given.get(name):
+            given[name] = subscription[name] | given[name]
+    if given.get("default_payment_method"):
+        method = acts.method_named(book, given["default_payment_method"], subscription["customer"])
+        given["default_payment_method"] = acts.attach(book, method, subscription["customer"])["id"]
+    item = one_item(given) if given.get("items") else None
+    if given or item is None:
+        renewals.change(book, subscription, given)
+    if item is not None:
+        if subscription["status"] in renewals.ENDED:
+            raise wrong("A canceled subscription can only update its cancellation_details and metadata.")
+        old = renewals.item_of(subscription)
+        if item.get("id") != old["id"]:
+            raise wrong("Name the item to change: this stand-in has subscriptions of one item.", "items[0][id]")
+        has_price = item.get("price") or item.get("price_data")
+        price = recurring_price(book, item, "items[0]") if has_price else old["price"]
+        renewals.change_item(book, subscription, price, item.get("quantity") or old["quantity"], how)
+    elif how["billing_cycle_anchor"] == "now":
+        old = renewals.item_of(subscription)
+        renewals.change_item(book, subscription, old["price"], old["quantity"], how)
+    return book.get("subscription", ids[0])
+
+
+@endpoint(
+    "DELETE", "subscriptions/{}", invoice_now=flag, prorate=flag,
+    cancellation_details=group(comment=text, feedback=text),
+)  # fmt: skip
+def end_subscription(book: Book, given: Thing, ids: list[str]) -> Thing:
+    subscription = book.get("subscription", ids[0])
+    if said := given.get("cancellation_details"):
+        subscription["cancellation_details"] |= said
+    return renewals.end(book, subscription)
+
+
+@endpoint(
+    "POST", "subscriptions/{}/resume", billing_cycle_anchor=one_of("now", "unchanged"), proration_behavior=PRORATIONS
+)
+def resume_subscription(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return renewals.resume(book, book.get("subscription", ids[0]))
+
+
+@endpoint("GET", "subscription_items", subscription=required(text), **PAGE)
+def list_subscription_items(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return dict(book.get("subscription", given["subscription"], "subscription", 400)["items"])
+
+
+# The portal ----------------------------------------------------------------------------------------------------------
+
+FEATURES = group(
+    customer_update=group(enabled=required(flag), allowed_updates=several(text)),
+    invoice_history=group(enabled=required(flag)), payment_method_update=group(enabled=required(flag)),
+    subscription_cancel=group(
+        enabled=required(flag), mode=one_of("at_period_end", "immediately"), proration_behavior=PRORATIONS,
+        cancellation_reason=group(enabled=required(flag), options=several(text)),
+    ),
+    subscription_update=group(
+        enabled=required(flag), default_allowed_updates=several(text), proration_behavior=PRORATIONS,
+        products=several(group(product=required(text), prices=several(text))),
+    ),
+)  # fmt: skip
+ARRANGEMENT = {
+    "default_return_url": address, "metadata": metadata, "name": text, "login_page": group(enabled=required(flag)),
+    "business_profile": group(headline=text, privacy_policy_url=address, terms_of_service_url=address),
+}  # fmt: skip
+
+
+@endpoint("POST", "billing_portal/configurations", features=required(FEATURES), **ARRANGEMENT)
+def make_arrangement(book: Book, given: Thing, ids: list[str]) -> Thing:
+    return book.put(shapes.portal_configuration(book, **given))
+
+
+@endpoint("POST", "billing_portal/configurations/{}", features=FEATURES, active=flag, **ARRANGEMENT)
+def change_arrangement(book: Book, given: Thing, ids: list[str]) -> Thing:
+    arrangement = book.get("billing_portal.configuration", ids[0])
+    if asked := given.pop("features", None):
+        given["features"] = {name: was | (asked.get(name) or {}) for name, was in arrangement["features"].items()}
+    return book.alter(arrangement, **merged(arrangement, given), updated=book.now())
+
+
+retrievable("billing_portal/configurations", "billing_portal.configuration")
+
+
+@endpoint("GET", "billing_portal/configurations", active=flag, is_default=flag, **PAGE)
+def list_arrangements(book: Book, given: Thing, ids: list[str]) -> Thing:
+    kind, url = "billing_portal.configuration", "/v1/billing_portal/configurations"
+    return page(book, kind, given, url, same(given, "active", "is_default"))
+
+
+@endpoint(
+    "POST", "billing_portal/sessions", customer=required(text), configuration=text, return_url=address, locale=text
+)
+def make_portal_session(book: Book, given: Thing, ids: list[str]) -> Thing:
+    customer = living(book, given["customer"], "customer", 400)
+    kind, name = "billing_portal.configuration", given.get("configuration")
+    if name:
+        arrangement = book.get(kind, name, "configuration", 400)
+    else:
+        known = next((one for one in book.each(kind) if one["active"]), None)
+        if known is None:
+            raise wrong("You can’t create a portal session until the portal has a configuration.", "configuration")
+        arrangement = known
+    session = shapes.portal_session(book, customer["id"], arrangement["id"], given.get("return_url"))
+    return book.put(session)
 
 
 # Events --------------------------------------------------------------------------------------------------------------

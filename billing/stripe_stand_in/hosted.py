@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from urllib.parse import urlsplit
 
-from . import acts
+from . import acts, renewals
 from .book import Book, Thing
 from .refusals import wrong
 
@@ -42,7 +42,8 @@ font-size:42px;line-height:1.1;font-weight:640;letter-spacing:-.03em;font-varian
 p{margin:0 0 12px}.quiet{color:var(--ink-2);font-size:14px}
 form{display:grid;gap:10px;margin:0}
 button,.button{display:block;width:100%;min-height:48px;padding:11px 18px;border-radius:10px;font:inherit;
-font-weight:600;text-align:center;text-decoration:none;cursor:pointer;border:1px solid var(--field);background:transparent;color:var(--ink)}
+font-weight:600;text-align:center;text-decoration:none;cursor:pointer;border:1px solid var(--field);
+background:transparent;color:var(--ink)}
 .go{background:var(--sea);border-color:var(--sea);color:var(--sea-ink)}
 .quiet-button{border-color:transparent;color:var(--ink-2);font-weight:500}
 button:focus-visible,a:focus-visible{outline:3px solid var(--sea);outline-offset:2px}
@@ -172,12 +173,88 @@ def press(book: Book, session: Thing, act: str) -> tuple[str, str]:
         return "", ""
     if act not in ENDINGS:
         raise wrong("There is no such button.")
-    outcome = acts.pay_session(book, session, acts.CARDS[ENDINGS[act]])
+    outcome = renewals.pay_session(book, session, acts.CARDS[ENDINGS[act]])
     if outcome == "complete":
         if act == "failing_later" and session["customer"]:
             acts.give_card(book, session["customer"], "0341")
         return success_url(session), ""
     return "", "The card was declined. Nothing was paid; you can try again."
+
+
+# The portal ----------------------------------------------------------------------------------------------------------
+
+
+def portal(book: Book, session: Thing) -> bytes:
+    """What a customer may do: the card, the subscriptions, the receipts; as the portal was arranged."""
+    features = book.get("billing_portal.configuration", session["configuration"])["features"]
+    customer = book.get("customer", session["customer"])
+    whose = escape(customer["email"] or "you")
+    action = f'<form method="post" action="/portal/{session["id"]}">'
+    parts = [f'<div class="card"><p class="seller">Holdfast</p><h1>Billing of {whose}</h1></div>']
+    ours = [one for one in book.each("subscription") if one["customer"] == customer["id"]]
+    for one in ours:
+        if one["status"] not in renewals.ENDED:
+            parts.append(f'<div class="card">{_subscription(book, one)}{action}{_choices(one, features)}</form></div>')
+    if features["payment_method_update"]["enabled"]:
+        card = acts.default_method(book, customer["id"], *(one["default_payment_method"] for one in ours))
+        name = f"Card ending in {acts.last4_of(card)}" if card else "No card yet"
+        parts.append(
+            f'<div class="card"><h2>Payment method</h2><p>{name}</p>{action}'
+            f"{button('card_works', 'Use a card that works')}"
+            f"{button('card_fails', 'Use a card that fails')}</form></div>"
+        )
+    if features["invoice_history"]["enabled"]:
+        found = book.where("invoice", lambda one: one["customer"] == customer["id"] and one["status"] != "draft")
+        links = "".join(
+            f'<li><span><a href="/invoices/{one["id"]}">{escape(one["number"] or "")}</a>'
+            f"<small>{day(one['created'])}, {escape(one['status'])}</small></span>"
+            f"<span>{money(one['total'], one['currency'])}</span></li>"
+            for one in found[:24]
+        )
+        links = links or "<li>None yet</li>"
+        parts.append(f'<div class="card"><h2>Invoices</h2><ul class="lines">{links}</ul></div>')
+    if session["return_url"]:
+        parts.append(f'<p><a class="button" href="{escape(session["return_url"])}">Back to Holdfast</a></p>')
+    return document("Billing · rehearsal portal", "".join(parts))
+
+
+def _subscription(book: Book, one: Thing) -> str:
+    item = renewals.item_of(one)
+    price, product = item["price"], book.find(item["price"]["product"]) or {}
+    ends = day(item["current_period_end"])
+    what = f"Ends on {ends}" if one["cancel_at_period_end"] else f"Renews on {ends}"
+    if one["status"] == "trialing":
+        what = f"Trial until {ends}"
+    return (
+        f"<h2>{escape(product.get('name', ''))}</h2>"
+        f"<p>{money(price['unit_amount'], price['currency'])} a {price['recurring']['interval']}"
+        f'<br><span class="quiet">{what} · {escape(one["status"].replace("_", " "))}</span></p>'
+    )
+
+
+def _choices(one: Thing, features: Thing) -> str:
+    if not features["subscription_cancel"]["enabled"]:
+        return ""
+    if one["cancel_at_period_end"]:
+        return button(f"keep:{one['id']}", "Don’t cancel", "go")
+    return button(f"cancel:{one['id']}", "Cancel the plan")
+
+
+def press_portal(book: Book, session: Thing, act: str) -> None:
+    """What a button of the portal did."""
+    features = book.get("billing_portal.configuration", session["configuration"])["features"]
+    if act in ("card_works", "card_fails") and features["payment_method_update"]["enabled"]:
+        acts.give_card(book, session["customer"], "4242" if act == "card_works" else "0341")
+        return
+    what, _, name = act.partition(":")
+    subscription = book.get("subscription", name)
+    is_allowed = features["subscription_cancel"]["enabled"] and subscription["customer"] == session["customer"]
+    if not is_allowed or what not in ("cancel", "keep"):
+        raise wrong("There is no such button.")
+    if what == "cancel" and features["subscription_cancel"]["mode"] == "immediately":
+        renewals.end(book, subscription)
+    else:
+        renewals.change(book, subscription, {"cancel_at_period_end": what == "cancel"})
 
 
 # Receipts ------------------------------------------------------------------------------------------------------------

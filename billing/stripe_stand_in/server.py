@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from . import acts, endpoints, forms, hosted, returns
+from . import acts, endpoints, forms, hosted, renewals, returns
 from .book import CONTROLS, Book, Thing, outward
 from .deliveries import Deliveries
 from .refusals import Refused, missing, wrong
@@ -191,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
     # The pages -------------------------------------------------------------------------------------------------------
 
     def page(self, method: str, path: str, body: str) -> Answer:
-        found = re.fullmatch(r"/(checkout|invoices|receipts)/([A-Za-z0-9_]+)", path)
+        found = re.fullmatch(r"/(checkout|invoices|receipts|portal)/([A-Za-z0-9_]+)(?:/pdf)?", path)
         if not found:
             raise missing("page", path)
         book, name = self.book, found[2]
@@ -201,6 +201,13 @@ class Handler(BaseHTTPRequestHandler):
                     return Answer(200, hosted.invoice(book.get("invoice", name)), hosted.headers())
                 case "GET", "receipts":
                     return Answer(200, hosted.charge(book.get("charge", name)), hosted.headers())
+                case "GET", "portal":
+                    session = book.get("billing_portal.session", name)
+                    return Answer(200, hosted.portal(book, session), hosted.headers(session["return_url"]))
+                case "POST", "portal":
+                    session = book.get("billing_portal.session", name)
+                    hosted.press_portal(book, session, parse_qs(body).get("act", [""])[0])
+                    return Answer(303, b"", {"Location": path})
                 case "GET", "checkout":
                     return self.checkout(book.get("checkout.session", name))
                 case "POST", "checkout":
@@ -226,6 +233,9 @@ class Handler(BaseHTTPRequestHandler):
             raise wrong("A control takes an object.")
         if (method, path) == ("POST", "flush"):
             return Answer(200, {"waiting": self.deliveries.flush(float(given.get("seconds", 30)))})
+        if (method, path) == ("POST", "forget"):
+            self.deliveries.forget()
+            return Answer(200, dict(self.book.controls))
         with self.book.change():
             if method == "GET":
                 asked = {name: values[0] for name, values in parse_qs(query).items()}
@@ -261,16 +271,18 @@ class Handler(BaseHTTPRequestHandler):
                 return {"url": self.deliveries.webhook_url}
             case ["advance"]:
                 until = given["to"] if "to" in given else book.now() + given["seconds"]
-                acts.advance(book, int(until))
+                renewals.advance(book, int(until))
                 return {"now": book.now()}
             case ["pay", name]:
                 session = book.get("checkout.session", name)
-                outcome = acts.pay_session(book, session, acts.CARDS[given.get("card", "works")])
+                outcome = renewals.pay_session(book, session, acts.CARDS[given.get("card", "works")])
                 return {"outcome": outcome, "session": session}
             case ["conclude", name]:
-                return acts.conclude(book, book.get("payment_intent", name), is_paid=given.get("paid", True))
+                return renewals.conclude(book, book.get("payment_intent", name), is_paid=given.get("paid", True))
             case ["card", name]:
                 return acts.give_card(book, name, acts.CARDS[given["card"]])
+            case ["pause", name]:
+                return renewals.pause(book, book.get("subscription", name))
             case ["refund"]:
                 charge = returns.charge_of(book, given.get("payment_intent"), given.get("charge"))
                 return returns.refund(book, charge, given.get("amount"), reason=None, metadata={})

@@ -286,3 +286,100 @@ def dispute(
                                 "type": "card"},
         reason=reason, status=status,
     )  # fmt: skip
+
+
+def subscription(book: Book, customer: str, price: Thing, quantity: int, **given: Any) -> Thing:
+    """Of one item, which has the period."""
+    shape: Thing = {
+        "application": None, "application_fee_percent": None,
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "billing_cycle_anchor": book.now(), "billing_cycle_anchor_config": None,
+        "billing_mode": {"type": "flexible", "flexible": {"proration_discounts": "included"}, "updated_at": book.now()},
+        "billing_schedules": [], "billing_thresholds": None, "cancel_at": None, "cancel_at_period_end": False,
+        "canceled_at": None, "cancellation_details": {"comment": None, "feedback": None, "reason": None},
+        "collection_method": "charge_automatically", "currency": price["currency"], "customer": customer,
+        "days_until_due": None, "default_payment_method": None, "default_source": None, "default_tax_rates": [],
+        "description": None, "discounts": [], "ended_at": None,
+        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}}, "latest_invoice": None,
+        "next_pending_invoice_item_invoice": None, "on_behalf_of": None, "pause_collection": None,
+        "payment_settings": {
+            "payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"
+        },
+        "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None, "schedule": None,
+        "start_date": book.now(), "status": "incomplete", "test_clock": None, "transfer_data": None,
+        "trial_end": None, "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_start": None, "_pending": [],
+    }  # fmt: skip
+    thing = fresh(book, "subscription", **shape) | given
+    item: Thing = {
+        "id": book.name("subscription_item"), "object": "subscription_item", "billing_thresholds": None,
+        "created": book.now(), "current_period_end": None, "current_period_start": None, "discounts": [],
+        "metadata": {}, "plan": plan(price), "price": price, "quantity": quantity, "subscription": thing["id"],
+        "tax_rates": [],
+    }  # fmt: skip
+    items = listed(f"/v1/subscription_items?subscription={thing['id']}", [item]) | {"total_count": 1}
+    return thing | {"items": items}
+
+
+def plan(price: Thing) -> Thing:
+    """A recurring price in its older shape, which still stands beside it."""
+    recurring = price["recurring"]
+    return {
+        "id": price["id"], "object": "plan", "active": price["active"], "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"], "billing_scheme": "per_unit", "created": price["created"],
+        "currency": price["currency"], "interval": recurring["interval"],
+        "interval_count": recurring["interval_count"], "livemode": False, "metadata": {}, "meter": None,
+        "nickname": price["nickname"], "product": price["product"], "tiers_mode": None, "transform_usage": None,
+        "trial_period_days": None, "usage_type": "licensed",
+    }  # fmt: skip
+
+
+def of_item(item: Thing, *, is_proration: bool) -> Thing:
+    """What a line of an invoice says of the subscription it is for."""
+    details = {
+        "invoice_item": None, "proration": is_proration, "proration_details": {"credited_items": None},
+        "subscription": item["subscription"], "subscription_item": item["id"],
+    }  # fmt: skip
+    return {
+        "invoice_item_details": None,
+        "subscription_item_details": details,
+        "type": "subscription_item_details",
+    }
+
+
+def of_subscription(subscription: Thing) -> Thing:
+    """What an invoice says of the subscription it is for."""
+    details = {"metadata": subscription["metadata"], "subscription": subscription["id"]}
+    return {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
+
+
+def portal_session(book: Book, customer: str, configuration: str, return_url: str | None) -> Thing:
+    thing = fresh(
+        book, "billing_portal.session", configuration=configuration, customer=customer, flow=None, locale=None,
+        on_behalf_of=None, return_url=return_url,
+    )  # fmt: skip
+    thing.pop("metadata")
+    return thing | {"url": f"{BASE}/portal/{thing['id']}"}
+
+
+def portal_configuration(book: Book, features: Thing, **given: Any) -> Thing:
+    shape: Thing = {
+        "customer_update": {"allowed_updates": [], "enabled": False}, "invoice_history": {"enabled": False},
+        "payment_method_update": {"enabled": False, "payment_method_configuration": None},
+        "subscription_cancel": {
+            "cancellation_reason": {"enabled": False, "options": []}, "enabled": False, "mode": "at_period_end",
+            "proration_behavior": "none",
+        },
+        "subscription_update": {
+            "billing_cycle_anchor": None, "default_allowed_updates": [], "enabled": False,
+            "proration_behavior": "none", "schedule_at_period_end": {"conditions": []},
+            "trial_update_behavior": "end_trial",
+        },
+    }  # fmt: skip
+    said: Thing = {
+        "active": True, "application": None, "default_return_url": None,
+        "business_profile": {"headline": None, "privacy_policy_url": None, "terms_of_service_url": None},
+        "is_default": False, "login_page": {"enabled": False, "url": None}, "name": None, "updated": book.now(),
+    }  # fmt: skip
+    arranged = {name: value | (features.get(name) or {}) for name, value in shape.items()}
+    return fresh(book, "billing_portal.configuration", **said | given, features=arranged)

@@ -18,7 +18,7 @@ import stripe
 from django.conf import settings as django_settings
 
 KEY = "sk_test_rehearsal"
-SECRET = "whsec_rehearsal_for_tests"  # noqa: S105 (signs nothing outside these tests)
+SECRET = "whsec_rehearsal_for_tests"
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -101,6 +101,11 @@ class StandIn:
         assert response.is_success, response.text
         return response.json()
 
+    def forget(self) -> None:
+        """Nothing has ever happened; nothing is on its way."""
+        self.post("forget")
+        self.settings(retry_seconds=0.05)
+
     def flush(self, seconds: float = 30) -> None:
         """Everything told so far has been taken by the webhook."""
         assert self.post("flush", seconds=seconds) == {"waiting": 0}
@@ -124,12 +129,6 @@ class StandIn:
     def events(self, *types: str) -> list[dict[str, Any]]:
         """Every event ever made, oldest first, delivered or not."""
         return [event for event in self.get("events")["events"] if not types or event["type"] in types]
-
-
-DEFAULTS = {
-    "deliver": True, "forget_every": 0, "copies": 1, "at_once": 1, "reorder": False, "retry_seconds": 0.05,
-    "hang_seconds": 0, "down": False, "refunds_become": "succeeded",
-}  # fmt: skip
 
 
 def new_client(url: str, key: str = KEY, version: str | None = None) -> stripe.StripeClient:
@@ -166,13 +165,12 @@ def sink(_sink: Sink) -> Sink:
 
 @pytest.fixture
 def stand_in(_stand_in: StandIn, sink: Sink) -> Iterator[StandIn]:
-    """The small Stripe, its controls as at the start, nothing left over from the test before."""
-    _stand_in.settings(**DEFAULTS)
-    _stand_in.flush()
+    """The small Stripe, in which nothing has ever happened. What the sink refuses comes again soon."""
+    _stand_in.forget()
     sink.clear()
     yield _stand_in
     sink.clear()
-    _stand_in.settings(**DEFAULTS)
+    _stand_in.forget()
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """The small Stripe keeps Stripe's own rules: asked by the official SDK, signatures checked by the official SDK."""
 
+from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 import stripe
+
+from billing.stripe_stand_in.renewals import after
 
 from .conftest import KEY, SECRET, Sink, StandIn, new_client
 
@@ -43,7 +46,8 @@ def test_a_session_that_is_paid_tells_of_it_in_signed_events(
     stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink
 ) -> None:
     session = pack_session(stripe_client)
-    assert session.id.startswith("cs_test_") and session.url == f"{stand_in.url}/checkout/{session.id}"
+    assert session.id.startswith("cs_test_")
+    assert session.url == f"{stand_in.url}/checkout/{session.id}"
     assert (session.status, session.payment_status, session.amount_total) == ("open", "unpaid", 2500)
     answer = stand_in.press(session.url)
     assert answer.status_code == 303
@@ -56,7 +60,8 @@ def test_a_session_that_is_paid_tells_of_it_in_signed_events(
     ]  # fmt: skip
     for body, signature in sink.caught:
         event = stripe.Webhook.construct_event(body, signature, SECRET)
-        assert event.livemode is False and event.api_version == stripe_client._requestor._options.stripe_version
+        assert event.livemode is False
+        assert event.api_version == stripe_client._requestor._options.stripe_version
     told = sink.events("checkout.session.completed")[0]["data"]["object"]
     assert (told["payment_status"], told["client_reference_id"], told["metadata"]) == (
         "paid", "purchase-1", {"purchase": "purchase-1"},
@@ -64,10 +69,13 @@ def test_a_session_that_is_paid_tells_of_it_in_signed_events(
     assert not [name for name in told if name.startswith("_")]
     intent = stripe_client.v1.payment_intents.retrieve(told["payment_intent"], {"expand": ["latest_charge"]})
     assert (intent.status, intent.amount_received, intent.metadata["purchase"]) == ("succeeded", 2500, "purchase-1")
-    assert intent.latest_charge.paid and "invoice" not in intent and "invoice" not in intent.latest_charge
+    assert intent.latest_charge.paid
+    assert "invoice" not in intent
+    assert "invoice" not in intent.latest_charge
     invoice = stripe_client.v1.invoices.retrieve(told["invoice"], {"expand": ["payments"]})
     assert (invoice.status, invoice.amount_paid, invoice.parent) == ("paid", 2500, None)
-    assert "payment_intent" not in invoice and "subscription" not in invoice
+    assert "payment_intent" not in invoice
+    assert "subscription" not in invoice
     assert invoice.payments.data[0].payment.payment_intent == intent.id
     assert "Receipt" in httpx.get(invoice.hosted_invoice_url).text
 
@@ -77,10 +85,12 @@ def test_a_declined_card_leaves_the_session_open(
 ) -> None:
     session = pack_session(stripe_client)
     answer = stand_in.press(session.url, "decline")
-    assert answer.status_code == 402 and "declined" in answer.text
+    assert answer.status_code == 402
+    assert "declined" in answer.text
     stand_in.flush()
     failed = sink.events("payment_intent.payment_failed")[0]["data"]["object"]
-    assert failed["last_payment_error"]["code"] == "card_declined" and failed["metadata"] == {"purchase": "purchase-1"}
+    assert failed["last_payment_error"]["code"] == "card_declined"
+    assert failed["metadata"] == {"purchase": "purchase-1"}
     assert stripe_client.v1.checkout.sessions.retrieve(session.id).status == "open"
     assert stand_in.press(session.url).status_code == 303
     stand_in.flush()
@@ -90,8 +100,11 @@ def test_a_declined_card_leaves_the_session_open(
 def test_the_page_says_that_no_money_moves(stripe_client: stripe.StripeClient, stand_in: StandIn) -> None:
     session = pack_session(stripe_client, client_reference_id="<script>")
     page = httpx.get(session.url)
-    assert page.status_code == 200 and "Rehearsal checkout: no money moves" in page.text
-    assert "£25.00" in page.text and "1,400 credits" in page.text and "<script" not in page.text
+    assert page.status_code == 200
+    assert "Rehearsal checkout: no money moves" in page.text
+    assert "£25.00" in page.text
+    assert "1,400 credits" in page.text
+    assert "<script" not in page.text
     assert "script-src" not in page.headers["Content-Security-Policy"]
     cancelled = stand_in.press(session.url, "cancel")
     assert (cancelled.status_code, cancelled.headers["Location"]) == (303, HOME)
@@ -108,7 +121,8 @@ def test_what_is_paid_by_debit_arrives_later(stripe_client: stripe.StripeClient,
         stand_in.post(f"conclude/{now.payment_intent}", paid=is_paid)
     stand_in.flush()
     paid = sink.events("checkout.session.async_payment_succeeded")[0]["data"]["object"]
-    assert (paid["id"], paid["payment_status"]) == (sessions[0].id, "paid") and paid["invoice"]
+    assert (paid["id"], paid["payment_status"]) == (sessions[0].id, "paid")
+    assert paid["invoice"]
     failed = sink.events("checkout.session.async_payment_failed")[0]["data"]["object"]
     assert (failed["id"], failed["payment_status"]) == (sessions[1].id, "unpaid")
 
@@ -121,7 +135,8 @@ def test_a_session_expires(stripe_client: stripe.StripeClient, stand_in: StandIn
     stand_in.advance(hours=25)
     stand_in.flush()
     expired = [event["data"]["object"]["id"] for event in sink.events("checkout.session.expired")]
-    assert expired[0] == first.id and expired.count(second.id) == 1
+    assert expired[0] == first.id
+    assert expired.count(second.id) == 1
     assert "expired" in httpx.get(f"{stand_in.url}/checkout/{second.id}").text
 
 
@@ -133,7 +148,8 @@ def test_a_key_gives_the_same_answer_again_and_no_other(stripe_client: stripe.St
     first = pack_session(stripe_client, "purchase-77", customer=customer)
     made = len(stand_in.events())
     again = pack_session(stripe_client, "purchase-77", customer=customer)
-    assert again.id == first.id and again.last_response.headers["Idempotent-Replayed"] == "true"
+    assert again.id == first.id
+    assert again.last_response.headers["Idempotent-Replayed"] == "true"
     assert len(stand_in.events()) == made
     with pytest.raises(stripe.IdempotencyError):
         pack_session(stripe_client, "purchase-77", customer=customer, cancel_url=HOME + "/else")
@@ -159,7 +175,8 @@ def test_what_stripe_would_not_take_is_refused(
 ) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         pack_session(stripe_client, **given)
-    assert refused.value.http_status == 400 and refused.value.code == code
+    assert refused.value.http_status == 400
+    assert refused.value.code == code
 
 
 def test_strangers_old_versions_and_unknown_paths_are_refused(stand_in: StandIn) -> None:
@@ -179,7 +196,8 @@ def test_lists_come_in_pages_newest_first(stripe_client: stripe.StripeClient) ->
     email = "pages@example.test"
     made = [new_customer(stripe_client, email=email).id for _ in range(5)]
     first = stripe_client.v1.customers.list({"email": email, "limit": 2})
-    assert [one.id for one in first] == made[:2:-1] and first.has_more
+    assert [one.id for one in first] == made[:2:-1]
+    assert first.has_more
     second = stripe_client.v1.customers.list({"email": email, "limit": 2, "starting_after": first.data[-1].id})
     assert [one.id for one in second] == made[2:0:-1]
     assert [one.id for one in first.auto_paging_iter()] == made[::-1]
@@ -244,7 +262,8 @@ def test_a_saved_card_pays_when_nobody_is_there(stripe_client: stripe.StripeClie
     for _ in range(2):  # a decline is the answer to that key, again
         with pytest.raises(stripe.CardError) as declined:
             top_up("pm_card_chargeDeclinedInsufficientFunds", "top-up-2")
-        assert declined.value.code == "card_declined" and declined.value.error.decline_code == "insufficient_funds"
+        assert declined.value.code == "card_declined"
+        assert declined.value.error.decline_code == "insufficient_funds"
     with pytest.raises(stripe.CardError) as absent:
         top_up("pm_card_authenticationRequired", "top-up-3")
     assert absent.value.code == "authentication_required"
@@ -271,7 +290,8 @@ def test_what_the_webhook_refused_is_sent_again(
     assert stand_in.post("flush", seconds=0.5) == {"waiting": 1}
     sink.status = 200
     stand_in.flush()
-    assert len(sink.caught) >= 2 and {event["data"]["object"]["id"] for event in sink.events()} == {customer.id}
+    assert len(sink.caught) >= 2
+    assert {event["data"]["object"]["id"] for event in sink.events()} == {customer.id}
 
 
 def test_every_nth_event_is_forgotten_and_still_listed(
@@ -281,7 +301,8 @@ def test_every_nth_event_is_forgotten_and_still_listed(
     names = {new_customer(stripe_client).id for _ in range(9)}
     stand_in.flush()
     listed = {event.data.object.id for event in stripe_client.v1.events.list({"limit": 9})}
-    assert listed == names and len({event["id"] for event in sink.events()}) == 6
+    assert listed == names
+    assert len({event["id"] for event in sink.events()}) == 6
 
 
 def test_events_can_come_several_times_at_once_and_in_another_order(
@@ -304,8 +325,8 @@ def test_it_can_be_down_and_it_can_hang(stripe_client: stripe.StripeClient, stan
     with pytest.raises(stripe.APIError):
         new_customer(stripe_client)
     stand_in.settings(down=False, hang_seconds=5)
+    headers = {"Authorization": f"Bearer {KEY}"}
     with pytest.raises(httpx.ReadTimeout):
-        headers = {"Authorization": f"Bearer {KEY}"}
         httpx.get(f"{stand_in.url}/v1/customers", headers=headers, timeout=0.3)
 
 
@@ -318,7 +339,8 @@ def test_a_killed_server_forgets_nothing(stripe_client: stripe.StripeClient, sta
     assert stripe_client.v1.checkout.sessions.retrieve(session.id).url == session.url
     assert stand_in.press(session.url or "").status_code == 303
     stand_in.flush()
-    assert "checkout.session.completed" in sink.types() and "customer.created" in sink.types()
+    assert "checkout.session.completed" in sink.types()
+    assert "customer.created" in sink.types()
 
 
 # Refunds and disputes ------------------------------------------------------------------------------------------------
@@ -389,3 +411,263 @@ def test_a_dispute_is_opened_and_ends(
     assert (dispute.status, sum(one.amount for one in dispute.balance_transactions)) == (
         status, 0 if status == "won" else -2500,
     )  # fmt: skip
+
+
+# Subscriptions -------------------------------------------------------------------------------------------------------
+
+
+def plan_price(client: stripe.StripeClient, name: str = "Supporter", amount: int = 4500) -> stripe.Price:
+    return client.v1.prices.create(
+        {
+            "product_data": {"name": name}, "currency": "gbp", "unit_amount": amount, "recurring": {"interval": "month"}
+        }
+    )  # fmt: skip
+
+
+class Plan:
+    """A subscription bought on the hosted page, and what became of it."""
+
+    def __init__(self, client: stripe.StripeClient, stand_in: StandIn, sink: Sink, **data: Any) -> None:
+        self.client, self.stand_in, self.sink = client, stand_in, sink
+        self.customer = new_customer(client).id
+        self.price = plan_price(client)
+        session = client.v1.checkout.sessions.create(
+            {
+                "mode": "subscription",
+                "customer": self.customer,
+                "client_reference_id": "enrollment-1",
+                "line_items": [{"price": self.price.id, "quantity": 1}],
+                "subscription_data": {"metadata": {"enrollment": "e1", "account": "a1"}} | data,  # type: ignore[typeddict-item]
+                "success_url": HOME,
+                "cancel_url": HOME,
+            }
+        )
+        assert "£45.00" in httpx.get(str(session.url)).text
+        assert stand_in.press(str(session.url), "decline").status_code == 402
+        assert stand_in.press(str(session.url)).status_code == 303
+        self.session = client.v1.checkout.sessions.retrieve(session.id)
+        self.id = str(self.session.subscription)
+        self.clear()
+
+    def clear(self) -> None:
+        self.stand_in.flush()
+        self.sink.clear()
+
+    def now(self) -> stripe.Subscription:
+        return self.client.v1.subscriptions.retrieve(self.id)
+
+    @property
+    def item(self) -> Any:
+        return self.now()["items"].data[0]
+
+    def told(self, *types: str) -> list[dict[str, Any]]:
+        """The events since the last look."""
+        self.stand_in.flush()
+        found = self.sink.events(*types)
+        self.sink.clear()
+        return found
+
+    def paid(self) -> list[int]:
+        """What its invoices took, oldest first."""
+        found = self.client.v1.invoices.list({"subscription": self.id, "limit": 100})
+        return [one.amount_paid for one in found][::-1]
+
+    def change(self, **given: Any) -> stripe.Subscription:
+        return self.client.v1.subscriptions.update(self.id, given)  # type: ignore[arg-type]
+
+    def change_price(self, price: str, **given: Any) -> stripe.Subscription:
+        return self.change(items=[{"id": self.item.id, "price": price}], **given)
+
+
+@pytest.fixture
+def plan(stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink) -> Plan:
+    return Plan(stripe_client, stand_in, sink)
+
+
+def types(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def test_a_subscription_begins_with_a_paid_period(plan: Plan) -> None:
+    now = plan.now()
+    assert (now.status, now.metadata.to_dict()) == ("active", {"enrollment": "e1", "account": "a1"})
+    assert "current_period_end" not in now
+    assert 28 <= (plan.item.current_period_end - plan.item.current_period_start) / 86_400 <= 31
+    assert (plan.session.payment_status, plan.session.payment_intent) == ("paid", None)
+    invoice = plan.client.v1.invoices.retrieve(str(now.latest_invoice))
+    assert (invoice.billing_reason, invoice.total, invoice.status) == ("subscription_create", 4500, "paid")
+    assert invoice.parent.subscription_details.subscription == plan.id
+    assert invoice.parent.subscription_details.metadata["enrollment"] == "e1"
+    line = invoice.lines.data[0]
+    assert (line.period.start, line.period.end) == (plan.item.current_period_start, plan.item.current_period_end)
+    assert line.parent.subscription_item_details.subscription == plan.id
+    assert line.pricing.price_details.price == plan.price.id
+    payments = plan.client.v1.invoice_payments.list({"invoice": invoice.id})
+    intent = plan.client.v1.payment_intents.retrieve(payments.data[0].payment.payment_intent)
+    assert (intent.amount_received, intent.metadata.to_dict()) == (4500, {})
+
+
+def test_it_renews_by_the_clock(plan: Plan) -> None:
+    first_end = plan.item.current_period_end
+    plan.stand_in.post("advance", to=first_end + 40 * 86_400)
+    told = plan.told()
+    renewal = [
+        "customer.subscription.updated", "invoice.created", "invoice.finalized", "payment_intent.created",
+        "charge.succeeded", "payment_intent.succeeded", "invoice.paid", "invoice.payment_succeeded",
+        "invoice_payment.paid",
+    ]  # fmt: skip
+    assert types(told) == renewal * 2
+    assert plan.paid() == [4500, 4500, 4500]
+    assert told[0]["created"] == pytest.approx(first_end, abs=3)
+    paid = [event["data"]["object"] for event in told if event["type"] == "invoice.paid"]
+    assert [one["billing_reason"] for one in paid] == ["subscription_cycle"] * 2
+    assert paid[0]["lines"]["data"][0]["period"]["start"] == first_end
+    assert paid[1]["lines"]["data"][0]["period"]["start"] == paid[0]["lines"]["data"][0]["period"]["end"]
+
+
+def test_a_month_ends_on_its_last_day() -> None:
+    monthly = {"interval": "month", "interval_count": 1}
+
+    def moment(text: str) -> int:
+        return int(datetime.fromisoformat(f"{text}T10:00:00+00:00").timestamp())
+
+    anchor = moment("2028-01-31")
+    ends = []
+    start = anchor
+    for _ in range(4):
+        start = after(anchor, monthly, start)
+        ends.append(start)
+    assert ends == [moment(day) for day in ("2028-02-29", "2028-03-31", "2028-04-30", "2028-05-31")]
+    assert after(moment("2028-02-29"), {"interval": "year", "interval_count": 1}, moment("2028-02-29")) == moment(
+        "2029-02-28"
+    )
+
+
+def test_a_renewal_that_is_declined_is_tried_again_and_then_ends_the_plan(plan: Plan) -> None:
+    plan.stand_in.post(f"card/{plan.customer}", card="declines")
+    plan.clear()
+    plan.stand_in.post("advance", to=plan.item.current_period_end + 60)
+    told = plan.told("invoice.payment_failed", "customer.subscription.updated", "invoice.updated")
+    assert types(told) == [
+        "customer.subscription.updated", "invoice.payment_failed", "customer.subscription.updated", "invoice.updated"
+    ]  # fmt: skip
+    assert plan.now().status == "past_due"
+    assert told[-1]["data"]["object"]["next_payment_attempt"]
+    plan.stand_in.advance(days=8)
+    told = plan.told("invoice.payment_failed", "customer.subscription.deleted")
+    assert types(told) == ["invoice.payment_failed"] * 3 + ["customer.subscription.deleted"]
+    assert told[-1]["data"]["object"]["cancellation_details"]["reason"] == "payment_failed"
+    assert plan.paid() == [4500, 0]
+
+
+def test_a_renewal_that_is_paid_late_makes_it_active_again(plan: Plan) -> None:
+    plan.stand_in.post(f"card/{plan.customer}", card="declines")
+    plan.stand_in.post("advance", to=plan.item.current_period_end + 60)
+    invoice = str(plan.now().latest_invoice)
+    with pytest.raises(stripe.CardError):
+        plan.client.v1.invoices.pay(invoice)
+    assert plan.client.v1.invoices.retrieve(invoice).attempt_count == 2
+    plan.stand_in.post(f"card/{plan.customer}", card="works")
+    plan.client.v1.invoices.pay(invoice)
+    assert (plan.now().status, plan.paid()) == ("active", [4500, 4500])
+
+
+def test_a_trial_costs_nothing_until_it_ends(stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink) -> None:
+    plan = Plan(stripe_client, stand_in, sink, trial_period_days=14)
+    assert (plan.now().status, plan.paid(), plan.session.payment_status) == ("trialing", [0], "no_payment_required")
+    assert plan.item.current_period_end == plan.now().trial_end
+    stand_in.advance(days=15)
+    told = plan.told("customer.subscription.trial_will_end", "customer.subscription.updated", "invoice.paid")
+    assert types(told) == ["customer.subscription.trial_will_end", "customer.subscription.updated", "invoice.paid"]
+    assert told[1]["data"]["previous_attributes"]["status"] == "trialing"
+    assert (plan.now().status, plan.paid()) == ("active", [0, 4500])
+
+
+def test_an_upgrade_can_be_left_to_the_next_invoice_or_billed_at_once(plan: Plan) -> None:
+    pro = plan_price(plan.client, "Pro", 16_000).id
+    plan.change_price(pro, proration_behavior="none")
+    told = plan.told()
+    assert types(told) == ["price.created", "customer.subscription.updated"] or "invoice.created" not in types(told)
+    assert (plan.paid(), plan.item.price.id) == ([4500], pro)
+    plan.stand_in.post("advance", to=plan.item.current_period_end + 60)
+    assert plan.paid() == [4500, 16_000]
+    start, end = plan.item.current_period_start, plan.item.current_period_end
+    half = (start + end) // 2
+    plan.stand_in.post("advance", to=half)
+    plan.clear()
+    plan.change_price(plan.price.id, proration_behavior="always_invoice")
+    invoice = plan.told("invoice.paid")[0]["data"]["object"]
+    assert (invoice["billing_reason"], invoice["amount_due"]) == ("subscription_update", 0)
+    assert invoice["total"] == pytest.approx(-(16_000 - 4500) / 2, abs=30)
+    assert plan.client.v1.customers.retrieve(plan.customer).balance == invoice["total"]
+    plan.change_price(pro, proration_behavior="always_invoice", proration_date=half)
+    assert plan.client.v1.customers.retrieve(plan.customer).balance == pytest.approx(0, abs=30)
+    assert all(line["parent"]["subscription_item_details"]["proration"] for line in invoice["lines"]["data"])
+
+
+def test_it_is_cancelled_at_the_periods_end_or_at_once(plan: Plan) -> None:
+    changed = plan.change(cancel_at_period_end=True)
+    assert (changed.status, changed.cancel_at) == ("active", plan.item.current_period_end)
+    assert plan.change(cancel_at_period_end=False).cancel_at is None
+    plan.change(cancel_at_period_end=True)
+    plan.clear()
+    plan.stand_in.advance(days=32)
+    assert types(plan.told()) == ["customer.subscription.deleted"]
+    assert (plan.now().status, plan.paid()) == ("canceled", [4500])
+    with pytest.raises(stripe.InvalidRequestError):
+        plan.change(cancel_at_period_end=True)
+    other = Plan(plan.client, plan.stand_in, plan.sink)
+    assert plan.client.v1.subscriptions.cancel(other.id).status == "canceled"
+    assert types(other.told()) == ["customer.subscription.deleted"]
+
+
+def test_collection_is_paused_and_resumed(plan: Plan) -> None:
+    plan.change(pause_collection={"behavior": "void"})
+    plan.stand_in.post("advance", to=plan.item.current_period_end + 60)
+    assert "invoice.voided" in types(plan.told())
+    assert (plan.now().status, plan.paid()) == ("active", [4500, 0])
+    plan.change(pause_collection="")
+    assert plan.now().pause_collection is None
+    plan.stand_in.post("advance", to=plan.item.current_period_end + 60)
+    assert plan.paid() == [4500, 0, 4500]
+    plan.stand_in.post(f"pause/{plan.id}")
+    plan.client.v1.subscriptions.resume(plan.id)
+    told = types(plan.told())
+    assert "customer.subscription.paused" in told
+    assert told[-1] == "customer.subscription.resumed"
+
+
+def test_the_portal_cancels_and_changes_the_card(plan: Plan) -> None:
+    features: Any = {
+        "payment_method_update": {"enabled": True}, "invoice_history": {"enabled": True},
+        "subscription_cancel": {"enabled": True, "mode": "at_period_end"}, "subscription_update": {"enabled": False},
+    }  # fmt: skip
+    arranged = plan.client.v1.billing_portal.configurations.create({"features": features})
+    session = plan.client.v1.billing_portal.sessions.create(
+        {"customer": plan.customer, "configuration": arranged.id, "return_url": HOME}
+    )
+    page = httpx.get(session.url).text
+    assert "no money moves" in page
+    assert "Supporter" in page
+    assert "Card ending in 4242" in page
+    assert plan.stand_in.press(session.url, f"cancel:{plan.id}").status_code == 303
+    assert plan.now().cancel_at_period_end
+    assert plan.stand_in.press(session.url, f"keep:{plan.id}").status_code == 303
+    assert not plan.now().cancel_at_period_end
+    plan.stand_in.press(session.url, "card_fails")
+    assert "Card ending in 0341" in httpx.get(session.url).text
+    plan.stand_in.post("advance", to=plan.item.current_period_end + 60)
+    assert plan.now().status == "past_due"
+    stranger = Plan(plan.client, plan.stand_in, plan.sink)
+    assert plan.stand_in.press(session.url, f"cancel:{stranger.id}").status_code == 400
+
+
+def test_a_card_is_saved_without_a_payment(stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink) -> None:
+    customer = new_customer(stripe_client).id
+    session = stripe_client.v1.checkout.sessions.create(
+        {"mode": "setup", "customer": customer, "currency": "gbp", "success_url": HOME}
+    )
+    assert stand_in.press(str(session.url)).status_code == 303
+    stand_in.flush()
+    assert "setup_intent.succeeded" in sink.types()
+    assert len(stripe_client.v1.customers.payment_methods.list(customer).data) == 1
