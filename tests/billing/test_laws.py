@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +19,22 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 
-from billing.models import Account, Entry, Hold, Lot, new_id
+from billing.models import (
+    Account,
+    Allocation,
+    Customer,
+    Dispute,
+    Enrollment,
+    Entry,
+    Hold,
+    InboxEvent,
+    Lot,
+    Pack,
+    Plan,
+    Purchase,
+    Refunding,
+    new_id,
+)
 
 from .purse import Purse
 
@@ -636,10 +653,191 @@ def test_news_is_told_once(purse: Purse) -> None:
     assert refused_by(alert, alert) == "alert_open_once"
 
 
+# What is sold, and what Stripe tells of it
+
+
+@dataclass
+class Shop:
+    """A paid purchase of a pack and a paid month of a plan, each with a refund and a dispute, and the event of one."""
+
+    purse: Purse
+    stranger: Purse
+    purchase: UUID
+    allocation: UUID
+    rows: dict[str, Any]
+
+    def copied(self, table: str, **changes: Any) -> str:
+        """Another row as this one, without Stripe's names, with these changes."""
+        names = dict.fromkeys(NAMED_BY_STRIPE.get(table, ()))
+        return copied(table, self.rows[table], **names | changes)
+
+    def changed(self, table: str, changes: str) -> str:
+        return changed(table, self.rows[table], changes)
+
+
+NAMED_BY_STRIPE = {
+    "purchase": ("stripe_session", "stripe_intent"),
+    "enrollment": ("stripe_session", "stripe_subscription"),
+    "refunding": ("stripe_refund",),
+}
+
+
+@pytest.fixture
+def shop(purse: Purse, new_purse: Callable[..., Purse]) -> Shop:
+    stranger, moment, later = new_purse(), purse.account.created_at, purse.account.created_at + timedelta(days=30)
+    purse.grant(100, payment="purchase:1")
+    purse.grant(50, source="plan", payment="allocation:1")
+    stranger.grant(1, payment="purchase:2")
+    pack = Pack.objects.create(slug="one", title="One", price_minor=10, credits=100)
+    plan = Plan.objects.create(slug="one", title="One", price_minor=10, monthly_credits=50)
+    purchase = Purchase.objects.create(
+        account_id=purse.id, pack=pack, amount_minor=10, currency="gbp", credits=100, keep_months=12, state="paid",
+        stripe_session="cs_1", stripe_intent="pi_1", payment_id=purse.payment("purchase:1"), paid_at=moment,
+        created_at=moment,
+    )  # fmt: skip
+    enrollment = Enrollment.objects.create(
+        account_id=purse.id, plan=plan, state="active", stripe_session="cs_2", stripe_subscription="sub_1",
+        started_at=moment,
+    )  # fmt: skip
+    allocation = Allocation.objects.create(
+        account_id=purse.id, enrollment=enrollment, plan=plan, period="invoice in_1", starts_at=moment, ends_at=later,
+        credits=50, amount_minor=10, currency="gbp", payment_id=purse.payment("allocation:1"), created_at=moment,
+    )  # fmt: skip
+    about: dict[str, Any] = {"account_id": purse.id, "purchase": purchase, "amount_minor": 5, "created_at": moment}
+    refunding = Refunding.objects.create(stripe_refund="re_1", **about)
+    dispute = Dispute.objects.create(stripe_dispute="du_1", **about)
+    Customer.objects.create(account_id=purse.id, stripe_customer="cus_1")
+    event = InboxEvent.objects.create(
+        id="evt_1", type="payment_intent.succeeded", is_live=False, happened_at=moment, payload={}, received_at=moment
+    )
+    rows = {
+        "pack": pack.id, "plan": plan.id, "purchase": purchase.id, "enrollment": enrollment.id,
+        "allocation": allocation.id, "refunding": refunding.id, "dispute": dispute.id, "inboxevent": event.id,
+    }  # fmt: skip
+    return Shop(purse, stranger, purchase.id, allocation.id, rows)
+
+
+@pytest.mark.parametrize(
+    ("law", "table", "changes"),
+    [
+        ("pack_price_positive", "pack", {"slug": "b", "price_minor": 0}),
+        ("pack_credits_positive", "pack", {"slug": "b", "credits": 0}),
+        ("billing_pack_slug_key", "pack", {}),
+        ("billing_pack_price_minor_check", "pack", {"slug": "b", "price_minor": -1}),
+        ("billing_pack_keep_months_check", "pack", {"slug": "b", "keep_months": -1}),
+        ("billing_pack_position_check", "pack", {"slug": "b", "position": -1}),
+        ("plan_credits_not_negative", "plan", {"slug": "b", "monthly_credits": -1}),
+        ("plan_credits_not_negative", "plan", {"slug": "b", "trial_credits": -1}),
+        ("plan_per_day_not_negative", "plan", {"slug": "b", "per_day": -1}),
+        ("billing_plan_slug_key", "plan", {}),
+        ("billing_plan_price_minor_check", "plan", {"slug": "b", "price_minor": -1}),
+        ("billing_plan_trial_days_check", "plan", {"slug": "b", "trial_days": -1}),
+        ("billing_plan_position_check", "plan", {"slug": "b", "position": -1}),
+        ("billing_plan_open_holds_max_check", "plan", {"slug": "b", "open_holds_max": -1}),
+        ("purchase_amounts_positive", "purchase", {"amount_minor": 0}),
+        ("purchase_amounts_positive", "purchase", {"credits": 0}),
+        ("billing_purchase_amount_minor_check", "purchase", {"amount_minor": -1}),
+        ("billing_purchase_keep_months_check", "purchase", {"keep_months": -1}),
+        ("billing_purchase_stripe_session_key", "purchase", {"stripe_session": "cs_1"}),
+        ("billing_purchase_stripe_intent_key", "purchase", {"stripe_intent": "pi_1"}),
+        ("purchase_granted_when_paid", "purchase", {"payment_id": None}),
+        ("purchase_granted_when_paid", "purchase", {"paid_at": None}),
+        ("purchase_granted_when_paid", "purchase", {"state": "open"}),
+        ("purchase_payment_in_account", "purchase", {"account_id": "stranger"}),
+        ("billing_refunding_stripe_refund_key", "refunding", {"stripe_refund": "re_1"}),
+        ("refunding_amount_positive", "refunding", {"amount_minor": 0}),
+        ("billing_refunding_amount_minor_check", "refunding", {"amount_minor": -1}),
+        ("refunding_restored_after_claw_back", "refunding", {"is_restored": True}),
+        ("refunding_of_one_sale", "refunding", {"purchase_id": None}),
+        ("refunding_of_one_sale", "refunding", {"allocation_id": "allocation"}),
+        ("refunding_purchase_in_account", "refunding", {"account_id": "stranger"}),
+        (
+            "refunding_allocation_in_account",
+            "refunding",
+            {"account_id": "stranger", "purchase_id": None, "allocation_id": "allocation"},
+        ),
+        ("billing_dispute_stripe_dispute_key", "dispute", {}),
+        ("dispute_amount_positive", "dispute", {"stripe_dispute": "b", "amount_minor": 0}),
+        ("billing_dispute_amount_minor_check", "dispute", {"stripe_dispute": "b", "amount_minor": -1}),
+        ("dispute_ended_at_its_end", "dispute", {"stripe_dispute": "b", "state": "lost"}),
+        ("dispute_ended_at_its_end", "dispute", {"stripe_dispute": "b", "ended_at": "2026-01-01"}),
+        ("dispute_of_one_sale", "dispute", {"stripe_dispute": "b", "purchase_id": None}),
+        ("dispute_of_one_sale", "dispute", {"stripe_dispute": "b", "allocation_id": "allocation"}),
+        ("dispute_purchase_in_account", "dispute", {"stripe_dispute": "b", "account_id": "stranger"}),
+        (
+            "dispute_allocation_in_account",
+            "dispute",
+            {"stripe_dispute": "b", "account_id": "stranger", "purchase_id": None, "allocation_id": "allocation"},
+        ),
+        ("enrollment_one_in_force", "enrollment", {}),
+        ("enrollment_one_in_force", "enrollment", {"state": "grace"}),
+        ("enrollment_ended_at_its_end", "enrollment", {"state": "ended"}),
+        ("enrollment_ended_at_its_end", "enrollment", {"state": "pending", "ended_at": "2026-01-01"}),
+        ("billing_enrollment_stripe_session_key", "enrollment", {"state": "pending", "stripe_session": "cs_2"}),
+        (
+            "billing_enrollment_stripe_subscription_key",
+            "enrollment",
+            {"state": "pending", "stripe_subscription": "sub_1"},
+        ),
+        ("allocation_once_a_period", "allocation", {}),
+        ("allocation_credits_not_negative", "allocation", {"period": "b", "credits": -1}),
+        ("billing_allocation_amount_minor_check", "allocation", {"period": "b", "amount_minor": -1}),
+        ("allocation_enrollment_in_account", "allocation", {"account_id": "stranger", "payment_id": None}),
+        ("allocation_payment_in_account", "allocation", {"period": "b", "payment_id": "stranger's"}),
+        ("billing_inboxevent_tries_check", "inboxevent", {"tries": -1}),
+    ],
+)
+def test_what_is_sold_keeps_its_laws(shop: Shop, law: str, table: str, changes: dict[str, Any]) -> None:
+    meant = {
+        "stranger": shop.stranger.id,
+        "stranger's": shop.stranger.payment("purchase:2"),
+        "allocation": shop.allocation,
+    }
+    assert refused_by(shop.copied(table, **{name: meant.get(value, value) for name, value in changes.items()})) == law
+
+
+@pytest.mark.parametrize(
+    ("law", "table", "changes"),
+    [
+        ("purchase_keeps_its_terms", "purchase", "amount_minor = 11"),
+        ("purchase_keeps_its_terms", "purchase", "currency = 'eur'"),
+        ("purchase_keeps_its_terms", "purchase", "credits = 101"),
+        ("purchase_keeps_its_terms", "purchase", "keep_months = 13"),
+        ("purchase_keeps_its_terms", "purchase", "state = 'failed', payment_id = NULL"),
+        ("purchase_keeps_its_terms", "purchase", "paid_at = now()"),
+        ("purchase_keeps_its_terms", "purchase", "stripe_session = NULL"),
+        ("purchase_keeps_its_terms", "purchase", "stripe_session = 'cs_9'"),
+        ("purchase_keeps_its_terms", "purchase", "stripe_intent = 'pi_9'"),
+        ("allocation_stands", "allocation", "credits = 51"),
+        ("allocation_stands", "allocation", "period = 'another'"),
+        ("allocation_stands", "allocation", "payment_id = NULL"),
+        ("inbox_event_stays_as_it_came", "inboxevent", "payload = '{\"a\": 1}'"),
+        ("inbox_event_stays_as_it_came", "inboxevent", "type = 'refund.created'"),
+        ("inbox_event_stays_as_it_came", "inboxevent", "is_live = true"),
+        ("inbox_event_stays_as_it_came", "inboxevent", "received_at = now()"),
+    ],
+)
+def test_what_was_sold_and_told_stands(shop: Shop, law: str, table: str, changes: str) -> None:
+    assert refused_by(shop.changed(table, changes)) == law
+
+
+def test_a_customer_stays_whose_it_is(shop: Shop) -> None:
+    mine = f"UPDATE billing_customer SET {{}} WHERE account_id = '{shop.purse.id}'"
+    insert = (
+        "INSERT INTO billing_customer (account_id, stripe_customer, payment_method, created_at)"
+        f" VALUES ('{shop.stranger.id}', 'cus_1', '', now())"
+    )
+    assert refused_by(mine.format("stripe_customer = 'cus_2'")) == "customer_stays_whose_it_is"
+    assert refused_by(mine.format("stripe_customer = NULL")) == "customer_stays_whose_it_is"
+    assert refused_by(mine.format(f"account_id = '{shop.stranger.id}'")) == "customer_stays_whose_it_is"
+    assert refused_by(insert) == "billing_customer_stripe_customer_key"
+
+
 # Nothing was forgotten
 
 # (account, id) is unique because id is: the key exists so that other keys can point at it.
 IMPLIED = {f"{table}_account_id" for table in ("hold", "entry", "payment", "lot", "claw_back", "share")}
+IMPLIED |= {f"{table}_account_id" for table in ("purchase", "refunding", "dispute", "enrollment", "allocation")}
 # One trigger that speaks for four laws: entry_continues_…, entry_agrees_with_account, …_lots and …_holds.
 IMPLIED |= {"entry_agrees"}
 
