@@ -9,11 +9,12 @@ from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
 
-from billing import ledger, tokens
+from billing import ledger, payments, refunds, stripe_inbox, tokens
 from billing.admin.parts import ReadOnly
 from billing.alerts import notify, open_alert
-from billing.models import Account, Entry, Hold, Lot, Membership, SpendLimit
+from billing.models import Account, Entry, Hold, InboxEvent, Lot, Membership, Plan, SpendLimit
 from tests.billing.purse import Purse
+from tests.billing.stripe.told import Sold, event
 
 from .colleague import Colleague, said
 
@@ -41,7 +42,20 @@ def full(staff: Colleague, filled: Purse) -> Purse:
     filled.grant(1_000_000, payment=HOSTILE)
     tokens.make(olga.user, Account(id=filled.id), name=HOSTILE, scope="spend")
     SpendLimit.objects.create(account_id=filled.id, source="member", user=olga.user, per_day=1)
+    sell(filled)
     return filled
+
+
+def sell(purse: Purse) -> None:
+    """A pack that was bought and paid, with a refund, a dispute, the event of it, and a plan; all in hostile words."""
+    sold = Sold(purse, title=HOSTILE)
+    payments.paid(sold.id, intent=sold.intent_name)
+    refund = sold.refund("re_<b>", 100, reason=HOSTILE)
+    refunds.told_of_refund(refund)
+    refunds.told_of_dispute(sold.dispute("dp_<b>", 100, reason=HOSTILE))
+    Plan.objects.create(slug="hostile", title=HOSTILE, price_minor=1, monthly_credits=1, features=[HOSTILE])
+    stripe_inbox.store(event(HOSTILE, refund | {"reason": HOSTILE}, id=HOSTILE), "webhook")
+    InboxEvent.objects.update(outcome=HOSTILE, state="failed")
 
 
 @pytest.mark.parametrize("model", OURS, ids=name_of)

@@ -1,0 +1,576 @@
+"""Purchases, and what became of their money: refunds that staff make, refunds that Stripe told of, disputes.
+
+A refund is one act in three steps, each safe to repeat. Its row is stored (ASKED), with whatever a second person had to
+say; then, outside any transaction, Stripe is asked by that row's id; then what Stripe answers takes the credits back,
+as its events do, whichever comes first. A row that stays ASKED is one of which Stripe may not know: “Send again” first
+looks there for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from unfold.decorators import display
+
+from billing import approvals, credits, giving_back
+from billing import money as prices
+from billing.models import ClawBack, Dispute, Lot, Pack, Payment, Purchase, Refunding
+
+from .acts import ActForm, ReasonField, StaffAct, WithActs
+from .on_sale import PriceField
+from .parts import (
+    NOTHING,
+    Figure,
+    Section,
+    code,
+    link,
+    money,
+    tag,
+    text,
+    when,
+    yes_or_no,
+)
+from .stripe_pages import at_stripe
+from .tables import OfAccount, lot_words, person, until
+
+STATE_TAGS = {"paid": "ok", "open": "wait", "created": "wait", "failed": "bad"}
+REFUND_TAGS = {"asked": "wait", "pending": "wait", "succeeded": "ok", "failed": "bad"}
+DISPUTE_TAGS = {"open": "bad", "won": "ok", "lost": "bad"}
+
+
+# Giving a purchase's money back
+
+
+class RefundForm(ActForm):
+    amount_minor = PriceField(label="Money to give back")
+    reason = ReasonField(max_length=300)
+
+    def __init__(self, *arguments: Any, row: Any, **options: Any) -> None:
+        super().__init__(*arguments, row=row, **options)
+        self.fields["amount_minor"].currency = row.currency  # type: ignore[attr-defined]
+        self.fields["amount_minor"].label = f"Money to give back ({row.currency.upper()})"
+
+
+class RefundPurchase(StaffAct):
+    name, title, icon = "refund_purchase", "Refund", "undo"
+    sentence = (
+        "The money goes back to the card by Stripe, and its share of the credits is taken back. What of them was spent "
+        "already is owed."
+    )
+    permission = "billing.refund_purchase"
+    form = RefundForm
+    is_dangerous = True
+    done = "Stripe has the refund, and its credits are taken back."
+
+    def is_offered(self, row: Any) -> bool:
+        return row.state == Purchase.State.PAID and giving_back.left_minor(row) > 0
+
+    def account(self, row: Any) -> UUID:
+        return row.account_id
+
+    def initial(self, row: Any) -> dict[str, Any]:
+        left = giving_back.left_minor(row)
+        return {"amount_minor": PriceField(currency=row.currency).written(left)} if left > 0 else {}
+
+    def now(self, row: Any) -> list[Figure]:
+        left = giving_back.left_minor(row)
+        return [
+            Figure("Paid", prices.words(row.amount_minor, row.currency)),
+            Figure("Left to refund", prices.words(left, row.currency)),
+            Figure("Available", money(row.account.available)),
+            Figure("Owed", money(row.account.debt)),
+        ]
+
+    def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "account": str(row.account_id),
+            "purchase": str(row.id),
+            # The form's own id: so the refund's row, and Stripe's key of it, are one for one form.
+            "refunding": str(cleaned["once"]),
+            "amount_minor": cleaned["amount_minor"],
+            "reason": cleaned["reason"],
+        }
+
+    def amount(self, row: Any, cleaned: dict[str, Any]) -> int:
+        return giving_back.share(row, cleaned["amount_minor"])
+
+    def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        row = giving_back.sold(instruction)
+        left = giving_back.refuse(row, instruction["amount_minor"])
+        share, account = giving_back.share(row, instruction["amount_minor"]), row.account
+        lots = Lot.objects.filter(account=account, payment=row.payment_id)
+        free, expired = sum(lot.remaining - lot.held for lot in lots), sum(lot.expired for lot in lots)
+        taken = min(share, free)
+        owed = max(0, share - taken - expired)
+        after = left - instruction["amount_minor"]
+        return [
+            ("Left to refund", prices.words(left, row.currency), prices.words(after, row.currency)),
+            ("Credits taken back", "–", money(share)),
+            ("Of these, still there", money(free), money(free - taken)),
+            ("Owed, at most", money(account.debt), money(account.debt + owed)),
+        ]
+
+    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
+        """The row is stored in the act's transaction and sent after it; what became of it is read from the row."""
+        said = super().carry_out(request, row, cleaned)
+        made = Refunding.objects.filter(id=cleaned["once"]).first()
+        return said if made is None else _became(made, self.done)
+
+
+def _became(row: Refunding, done: str) -> str:
+    if row.state == Refunding.State.ASKED:
+        return "The refund is stored, and Stripe could not be reached. Open it and send it again in a while."
+    if row.state == Refunding.State.FAILED:
+        return "Stripe refuses the refund, so nothing was given back and no credits were taken. An alert says why."
+    return done if row.is_clawed_back else "Stripe has the refund. Its credits are taken back when its event comes."
+
+
+@approvals.act("refund_purchase", first=giving_back.lock)
+def refund_purchase(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
+    row = giving_back.ask(instruction, asked_by)
+    return f"refunding:{row.id}"
+
+
+class SendAgain(StaffAct):
+    name, title, icon = "send_again", "Send again", "send"
+    sentence = (
+        "Stripe is asked whether it has this refund. If so it is noted here; if not it is sent, by the same id: it "
+        "is made once."
+    )
+    permission = "billing.refund_purchase"
+    done = "Stripe has the refund, and its credits are taken back."
+
+    def is_offered(self, row: Any) -> bool:
+        return row.state == Refunding.State.ASKED
+
+    def account(self, row: Any) -> UUID:
+        return row.account_id
+
+    def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
+        return {"account": str(row.account_id), "refunding": str(row.id), "reason": cleaned["reason"]}
+
+    def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+        row = Refunding.objects.get(account=instruction["account"], id=instruction["refunding"])
+        return [("Refund", row.state, "as Stripe says")]
+
+    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
+        said = super().carry_out(request, row, cleaned)
+        row.refresh_from_db()
+        return said if row.state == Refunding.State.ASKED and said != self.done else _became(row, self.done)
+
+
+@approvals.act("send_again")
+def send_again(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> str:
+    """Nothing moves here: Stripe is asked once this transaction has ended."""
+    row = Refunding.objects.get(account=instruction["account"], id=instruction["refunding"])
+    giving_back.send_after_commit(row)
+    return f"refunding:{row.id}"
+
+
+# Rows
+
+
+def sale_link(row: Any) -> Any:
+    """What a refund or a dispute is about."""
+    if row.purchase_id is not None:
+        return link(Purchase, row.purchase_id, str(row.purchase))
+    return f"a period of {row.allocation.plan}"
+
+
+def refund_cells(row: Refunding, currency: str) -> list[Any]:
+    back = ClawBack.objects.filter(account=row.account_id, id=row.id).first()
+    return [
+        link(row, words=row.stripe_refund or "not sent yet"),
+        prices.words(row.amount_minor, currency),
+        tag(row.state, REFUND_TAGS[row.state]),
+        money(back.amount if back else None),
+        money(back.debt if back else None),
+        "given again" if row.is_restored else NOTHING,
+        when(row.created_at),
+    ]
+
+
+def step(
+    what: str, at: Any, rest: str = "", *, amount: str = "", code: str = "", more: str = "", kind: str = ""
+) -> Any:
+    return {"what": what, "amount": amount, "rest": rest, "code": code, "more": more, "at": at, "kind": kind}
+
+
+def story(row: Purchase) -> list[dict[str, Any]]:
+    """What became of the purchase, oldest first."""
+    who = row.user.email if row.user_id else "the account"
+    steps = [step("Asked for", row.created_at, f"by {who}" + (", by auto top-up" if row.is_top_up else ""))]
+    if row.stripe_session or row.stripe_intent:
+        steps.append(step("Open at Stripe", None, code=str(row.stripe_session or row.stripe_intent)))
+    if row.paid_at:
+        paid = prices.words(row.amount_minor, row.currency)
+        steps.append(
+            step("Paid", row.paid_at, "and granted", amount=paid, more=f"{credits.display(row.credits)} credits")
+        )
+    elif row.state in (Purchase.State.FAILED, Purchase.State.EXPIRED):
+        steps.append(step(row.state.capitalize(), None, more=row.error, kind="bad"))
+    events: list[tuple[Any, Any]] = []
+    for one in Refunding.objects.filter(purchase=row):
+        back = ClawBack.objects.filter(account=row.account_id, id=one.id).first()
+        more = f"{credits.display(back.amount)} credits taken back, {credits.display(back.debt)} owed" if back else ""
+        amount = prices.words(one.amount_minor, row.currency)
+        kind = "bad" if one.state == "failed" else "wait" if one.state in ("asked", "pending") else ""
+        events.append((one.created_at, step("Refund", one.created_at, one.state, amount=amount, more=more, kind=kind)))
+    for dispute in Dispute.objects.filter(purchase=row):
+        amount = prices.words(dispute.amount_minor, row.currency)
+        opened = step(
+            "Disputed", dispute.created_at, dispute.reason, amount=amount, more="Its credits were frozen.", kind="bad"
+        )
+        events.append((dispute.created_at, opened))
+        if dispute.ended_at:
+            ended = step(f"Dispute {dispute.state}", dispute.ended_at, kind="" if dispute.state == "won" else "bad")
+            events.append((dispute.ended_at, ended))
+    return [*steps, *(one for _, one in sorted(events, key=lambda pair: pair[0]))]
+
+
+@admin.register(Purchase)
+class PurchaseAdmin(WithActs, OfAccount):
+    """What was bought, and what became of it."""
+
+    acts = (RefundPurchase(),)
+    list_display = ("purchase_shown", "account_shown", "person_shown", "price_shown", "state_shown", "made", "paid")
+    list_filter = ("state", "is_top_up", "pack")
+    list_select_related = ("account", "user", "pack")
+    word_fields = ("stripe_session", "stripe_intent", "user__email__iexact")
+    search_help_text = "An e-mail address, an id of ours, or Stripe’s of the session or payment"
+    fields = (
+        "id_shown",
+        "account_shown",
+        "person_shown",
+        "pack_shown",
+        "price_shown",
+        "credits_shown",
+        "keep_shown",
+        "state_shown",
+        "error_shown",
+        "session_shown",
+        "intent_shown",
+        "grant_shown",
+        "receipt_shown",
+        "made",
+        "paid",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("account", "user", "pack")
+
+    def heading(self, row: Any) -> str:
+        return f"{row.pack}, {prices.words(row.amount_minor, row.currency)}"
+
+    def figures(self, row: Any) -> list[Figure]:
+        lots = list(Lot.objects.filter(account=row.account_id, payment=row.payment_id)) if row.payment_id else []
+        left, frozen = sum(lot.remaining for lot in lots), any(lot.is_frozen for lot in lots)
+        backs = ClawBack.objects.filter(account=row.account_id, payment=row.payment_id, restored_by=None)
+        taken = sum(backs.values_list("amount", flat=True)) if row.payment_id else 0
+        return [
+            Figure("Sold for", prices.words(row.amount_minor, row.currency), f"{credits.display(row.credits)} credits"),
+            Figure("Left of its credits", credits.display(left), "frozen by a dispute" if frozen else ""),
+            Figure("Taken back", credits.display(taken), "for money that went back"),
+            Figure("Left to refund", prices.words(giving_back.left_minor(row), row.currency)),
+        ]
+
+    def warnings(self, row: Any) -> list[str]:
+        said = []
+        if Dispute.objects.filter(purchase=row, state="open").exists():
+            said.append("This payment is disputed: what is left of its credits is frozen.")
+        if Refunding.objects.filter(purchase=row, state="asked").exists():
+            said.append("A refund of it is stored, and Stripe may not know of it. Open it and send it again.")
+        return said
+
+    @display(description="Purchase")
+    def purchase_shown(self, row: Purchase) -> str:
+        return f"{row.pack}: {credits.display(row.credits)}"
+
+    @display(description="Bought by")
+    def person_shown(self, row: Purchase) -> Any:
+        return "auto top-up" if row.is_top_up and row.user_id is None else person(row.user)
+
+    @display(description="Pack")
+    def pack_shown(self, row: Purchase) -> Any:
+        return link(Pack, row.pack_id, str(row.pack))
+
+    @display(description="Sold for")
+    def price_shown(self, row: Purchase) -> Any:
+        return format_html('<span class="n">{}</span>', prices.words(row.amount_minor, row.currency))
+
+    @display(description="Credits")
+    def credits_shown(self, row: Purchase) -> Any:
+        return money(row.credits)
+
+    @display(description="Kept")
+    def keep_shown(self, row: Purchase) -> str:
+        return f"{row.keep_months} months from its payment"
+
+    @display(description="State")
+    def state_shown(self, row: Purchase) -> Any:
+        return tag(row.state, STATE_TAGS.get(row.state, ""))
+
+    @display(description="Error")
+    def error_shown(self, row: Purchase) -> Any:
+        return text(row.error)
+
+    @display(description="Session")
+    def session_shown(self, row: Purchase) -> Any:
+        return code(row.stripe_session)
+
+    @display(description="Payment at Stripe")
+    def intent_shown(self, row: Purchase) -> Any:
+        return at_stripe("payments", row.stripe_intent)
+
+    @display(description="Grant")
+    def grant_shown(self, row: Purchase) -> Any:
+        return link(Payment, row.payment_id) if row.payment_id else NOTHING
+
+    @display(description="Receipt")
+    def receipt_shown(self, row: Purchase) -> Any:
+        if not row.receipt_url.startswith(("https://", "http://")):
+            return NOTHING
+        return format_html('<a class="row-link" rel="noreferrer" href="{}">The receipt</a>', row.receipt_url)
+
+    @display(description="Asked for")
+    def made(self, row: Purchase) -> Any:
+        return when(row.created_at)
+
+    @display(description="Paid")
+    def paid(self, row: Purchase) -> Any:
+        return when(row.paid_at)
+
+    def sections(self, request: HttpRequest, row: Any) -> list[Section]:
+        lots = Lot.objects.filter(account=row.account_id, payment=row.payment_id).order_by("id")
+        refunds = Refunding.objects.filter(account=row.account_id, purchase=row.id).order_by("-id")
+        disputes = Dispute.objects.filter(account=row.account_id, purchase=row.id).order_by("-id")
+        return [
+            Section("Its story", trail=story(row)),
+            Section(
+                "Its credits",
+                ("Lot", "From", "Granted", "Spent", "Expired", "Taken back", "Remaining", "Spendable until"),
+                [
+                    [
+                        link(one),
+                        lot_words(one),
+                        money(one.amount),
+                        money(one.spent + one.repaid),
+                        money(one.expired),
+                        money(one.taken),
+                        money(one.remaining),
+                        until(one),
+                    ]
+                    for one in (lots if row.payment_id else [])
+                ],
+                empty="It is not paid, so nothing was granted.",
+                numbers=frozenset({2, 3, 4, 5, 6}),
+                of=Lot,
+            ),
+            Section(
+                "Refunds",
+                ("Refund", "Money", "State", "Credits taken back", "Of these owed", "", "When"),
+                [refund_cells(one, row.currency) for one in refunds],
+                empty="Nothing was given back.",
+                numbers=frozenset({1, 3, 4}),
+                of=Refunding,
+            ),
+            Section(
+                "Disputes",
+                ("Dispute", "Money", "State", "Reason", "Evidence due", "Opened"),
+                [
+                    [
+                        link(one, words=one.stripe_dispute),
+                        prices.words(one.amount_minor, row.currency),
+                        tag(one.state, DISPUTE_TAGS[one.state]),
+                        text(one.reason),
+                        when(one.evidence_due_at),
+                        when(one.created_at),
+                    ]
+                    for one in disputes
+                ],
+                empty="Nobody has disputed it.",
+                numbers=frozenset({1}),
+                of=Dispute,
+            ),
+        ]
+
+
+class OfSale(OfAccount):
+    """A row about a purchase or a plan's period."""
+
+    list_select_related = ("account", "purchase__pack", "allocation__plan")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("account", "purchase__pack", "allocation__plan")
+
+    def currency(self, row: Any) -> str:
+        return str((row.purchase or row.allocation).currency)
+
+    @display(description="Of")
+    def sale_shown(self, row: Any) -> Any:
+        return sale_link(row)
+
+    @display(description="Money")
+    def amount_shown(self, row: Any) -> Any:
+        return format_html('<span class="n">{}</span>', prices.words(row.amount_minor, self.currency(row)))
+
+    @display(description="Reason")
+    def reason_shown(self, row: Any) -> Any:
+        return text(row.reason)
+
+    @display(description="Credits taken back")
+    def taken_shown(self, row: Any) -> Any:
+        back = ClawBack.objects.filter(account=row.account_id, id=row.id).first()
+        return money(back.amount) if back else NOTHING
+
+    @display(description="Of these owed")
+    def owed_shown(self, row: Any) -> Any:
+        back = ClawBack.objects.filter(account=row.account_id, id=row.id).first()
+        return money(back.debt) if back else NOTHING
+
+
+@admin.register(Refunding)
+class RefundingAdmin(WithActs, OfSale):
+    """Money given back, by staff or at Stripe."""
+
+    acts = (SendAgain(),)
+    list_display = ("refund_shown", "account_shown", "sale_shown", "amount_shown", "state_shown", "by_shown", "made")
+    list_filter = ("state",)
+    list_select_related = (*OfSale.list_select_related, "made_by")
+    word_fields = ("stripe_refund",)
+    id_fields = ("id", "account_id", "purchase_id")
+    search_help_text = "An id: its own, its purchase’s, its account’s, or Stripe’s"
+    fields = (
+        "id_shown",
+        "stripe_shown",
+        "account_shown",
+        "sale_shown",
+        "amount_shown",
+        "state_shown",
+        "reason_shown",
+        "by_shown",
+        "taken_shown",
+        "owed_shown",
+        "restored_shown",
+        "made",
+    )
+
+    def heading(self, row: Any) -> str:
+        return f"Refund of {prices.words(row.amount_minor, self.currency(row))} ({row.state})"
+
+    def warnings(self, row: Any) -> list[str]:
+        if row.state != Refunding.State.ASKED:
+            return []
+        return ["Stored here, and Stripe may not know of it. Send it again: it is made once, whatever happened before."]
+
+    @display(description="Refund")
+    def refund_shown(self, row: Refunding) -> Any:
+        return row.stripe_refund or "not sent yet"
+
+    @display(description="At Stripe")
+    def stripe_shown(self, row: Refunding) -> Any:
+        return at_stripe("refunds", row.stripe_refund)
+
+    @display(description="State")
+    def state_shown(self, row: Refunding) -> Any:
+        return tag(row.state, REFUND_TAGS[row.state])
+
+    @display(description="Made by")
+    def by_shown(self, row: Refunding) -> Any:
+        return person(row.made_by) if row.made_by_id else "at Stripe"
+
+    @display(description="Given again")
+    def restored_shown(self, row: Refunding) -> Any:
+        return yes_or_no(row.is_restored)
+
+    @display(description="Asked for")
+    def made(self, row: Refunding) -> Any:
+        return when(row.created_at)
+
+
+@admin.register(Dispute)
+class DisputeAdmin(OfSale):
+    """Payments that a cardholder's bank has questioned."""
+
+    list_display = ("stripe_dispute", "account_shown", "sale_shown", "amount_shown", "state_shown", "due_shown", "made")
+    list_filter = ("state",)
+    word_fields = ("stripe_dispute",)
+    id_fields = ("id", "account_id", "purchase_id")
+    search_help_text = "An id: its own, its purchase’s, its account’s, or Stripe’s"
+    fields = (
+        "id_shown",
+        "stripe_shown",
+        "account_shown",
+        "sale_shown",
+        "amount_shown",
+        "reason_shown",
+        "state_shown",
+        "due_shown",
+        "taken_shown",
+        "owed_shown",
+        "made",
+        "ended",
+    )
+
+    def _lots(self, row: Any) -> list[Lot]:
+        payment = (row.purchase or row.allocation).payment_id
+        return list(Lot.objects.filter(account=row.account_id, payment=payment)) if payment else []
+
+    def heading(self, row: Any) -> str:
+        return f"Dispute over {prices.words(row.amount_minor, self.currency(row))} ({row.state})"
+
+    def figures(self, row: Any) -> list[Figure]:
+        lots = self._lots(row)
+        frozen = sum(lot.remaining - lot.held for lot in lots if lot.is_frozen)
+        held = sum(lot.held for lot in lots)
+        spent = sum(lot.spent + lot.repaid for lot in lots)
+        return [
+            Figure("Frozen", credits.display(frozen), "cannot be spent until it ends"),
+            Figure("Held of them", credits.display(held), "by work under way", "held" if held else ""),
+            Figure("Spent before", credits.display(spent), "owed if it is lost" if row.state == "open" else ""),
+        ]
+
+    def warnings(self, row: Any) -> list[str]:
+        if row.state != Dispute.State.OPEN:
+            return []
+        return ["Evidence is given at Stripe. Won, its credits are free again; lost, they are taken back."]
+
+    def sections(self, request: HttpRequest, row: Any) -> list[Section]:
+        return [
+            Section(
+                "The credits that were bought with it",
+                ("Lot", "From", "Remaining", "Held", "Spendable until"),
+                [
+                    [link(one), lot_words(one), money(one.remaining), money(one.held), until(one)]
+                    for one in self._lots(row)
+                ],
+                empty="Nothing was granted for it.",
+                numbers=frozenset({2, 3}),
+                of=Lot,
+            )
+        ]
+
+    @display(description="At Stripe")
+    def stripe_shown(self, row: Dispute) -> Any:
+        return at_stripe("disputes", row.stripe_dispute)
+
+    @display(description="State")
+    def state_shown(self, row: Dispute) -> Any:
+        return tag(row.state, DISPUTE_TAGS[row.state])
+
+    @display(description="Evidence due")
+    def due_shown(self, row: Dispute) -> Any:
+        return when(row.evidence_due_at) if row.state == Dispute.State.OPEN else NOTHING
+
+    @display(description="Opened")
+    def made(self, row: Dispute) -> Any:
+        return when(row.created_at)
+
+    @display(description="Ended")
+    def ended(self, row: Dispute) -> Any:
+        return when(row.ended_at)
