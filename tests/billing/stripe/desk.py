@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 from uuid import uuid4
@@ -9,7 +10,7 @@ from uuid import uuid4
 from django.contrib.auth.models import User
 
 from billing import checkout, stripe_inbox
-from billing.models import InboxEvent, Purchase
+from billing.models import Customer, InboxEvent, Purchase
 
 from ..purse import Purse
 from .conftest import SECRET, StandIn, new_client
@@ -33,6 +34,7 @@ class Bought:
         self.before = newest[0].id if newest else None
         sold = a_pack(**pack)
         self.purchase, _ = checkout.buy(purse.id, sold.slug, user=person, site="https://desk.test")
+        self.customer = Customer.objects.get(account=purse.id).stripe_customer
 
     @property
     def row(self) -> Purchase:
@@ -52,10 +54,18 @@ class Bought:
         return self
 
     def events(self, *types: str) -> list[dict[str, Any]]:
-        """What happened since it was opened, oldest first."""
-        after = {"ending_before": self.before} if self.before else {}
-        found = [event.to_dict() for event in self.stripe.v1.events.list({"limit": 100, **after})]
-        return [event for event in reversed(found) if not types or event["type"] in types]
+        """What happened to it, oldest first."""
+        newest_first = self.stripe.v1.events.list({"limit": 100}).auto_paging_iter()
+        since = itertools.takewhile(lambda event: event.id != self.before, newest_first)
+        found = [event.to_dict(for_json=True) for event in since]
+        things = [event["data"]["object"] for event in found]
+        intents = {one["payment_intent"] for one in things if one.get("client_reference_id") == str(self.purchase.id)}
+        return [
+            event
+            for event, thing in zip(reversed(found), reversed(things), strict=True)
+            if (thing.get("customer") == self.customer or thing.get("payment_intent") in intents - {None})
+            and (not types or event["type"] in types)
+        ]
 
     def object(self, type: str) -> dict[str, Any]:
         thing: dict[str, Any] = self.events(type)[-1]["data"]["object"]
