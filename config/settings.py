@@ -249,7 +249,7 @@ SECRET_KEY = _secret_key()
 
 # Buying without a key of Stripe's: in the demo a small Stripe on this machine stands in, and no money moves
 STRIPE_REHEARSAL = IS_DEMO and not STRIPE_SECRET_KEY
-STRIPE_REHEARSAL_KEY = "sk_test_rehearsal"
+STRIPE_REHEARSAL_KEY = "sk_test_rehearsalWhereNoMoneyMoves"  # of the length that dj-stripe takes for a key
 STRIPE_REHEARSAL_SECRET_FILE = DATA_DIR / "stripe-webhook.secret"
 _stripe_file = RUN_DIR / "stripe.url"  # written by `up`
 if STRIPE_REHEARSAL:

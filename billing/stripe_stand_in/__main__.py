@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument(
         "--secret-file", type=Path, help="a file with the secret, which the list of processes shows not"
     )
-    parser.add_argument("--key", default="sk_test_rehearsal", help="the one API key that is taken")
+    parser.add_argument("--key", default="sk_test_rehearsalWhereNoMoneyMoves", help="the one API key that is taken")
     parser.add_argument("--api-version", required=True, help="the one API version that is spoken")
     options = parser.parse_args()
     end_with_parent()

@@ -32,7 +32,9 @@ from .refusals import Refused, missing, wrong
 Act = Callable[[Book, Thing, list[str]], Thing]
 ANYTHING: Fields = {"expand": several(text)}
 PAGE: Fields = {"limit": count, "starting_after": text, "ending_before": text, "created": between} | dict(ANYTHING)
-EXPANDED = {"price", "product", "customer"}  # names of objects that stand in others under their kind
+# What can be asked for and is not here: lists without anything in them, and what an object does not have.
+ALWAYS_EMPTY = {("customer", "sources"), ("customer", "tax_ids")}
+NEVER_THERE = {("customer", "tax"), ("customer", "cash_balance"), ("price", "currency_options"), ("price", "tiers")}
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ def open_up(book: Book, thing: Any, names: list[str], whole_name: str) -> None:
     elif (kind, name) == ("charge", "refunds"):
         refunds = book.where("refund", lambda one: one["charge"] == thing["id"])
         thing.setdefault(name, shapes.listed(f"/v1/charges/{thing['id']}/refunds", refunds))
+    elif (kind, name) == ("customer", "subscriptions"):
+        ours = book.where("subscription", lambda one: one["customer"] == thing["id"] and one["status"] != "canceled")
+        thing.setdefault(name, shapes.listed(f"/v1/customers/{thing['id']}/subscriptions", ours))
+    elif (kind, name) in ALWAYS_EMPTY:
+        thing.setdefault(name, shapes.listed(f"/v1/customers/{thing['id']}/{name}", []))
+    elif (kind, name) in NEVER_THERE:
+        return
     elif name not in thing:
         raise wrong(f"This property cannot be expanded ({whole_name}).", "expand")
     if isinstance(thing[name], str):

@@ -39,6 +39,7 @@ font-size:42px;line-height:1.1;font-weight:640;letter-spacing:-.03em;font-varian
 .lines li span:last-child{white-space:nowrap;font-variant-numeric:tabular-nums}
 .lines small{display:block;color:var(--ink-2)}
 .bad{margin:0 0 16px;padding:12px 16px;border-radius:10px;background:var(--bad);color:var(--bad-ink)}
+form+.button{margin-top:10px}.card+p{margin-top:16px}
 p{margin:0 0 12px}.quiet{color:var(--ink-2);font-size:14px}
 form{display:grid;gap:10px;margin:0}
 button,.button{display:block;width:100%;min-height:48px;padding:11px 18px;border-radius:10px;font:inherit;
@@ -104,10 +105,15 @@ def button(act: str, label: str, look: str = "") -> str:
 # Checkout ------------------------------------------------------------------------------------------------------------
 
 
-def checkout(session: Thing, trouble: str = "") -> bytes:
+def checkout(book: Book, session: Thing, trouble: str = "") -> bytes:
     """The page of a Checkout Session; one that has ended says so."""
+    intent = book.find(session["payment_intent"])
+    if session["status"] == "complete" and intent and intent["status"] == "processing":
+        choices = button("arrives", "Let it arrive", "go") + button("fails", "Let it fail")
+        form = f'<form method="post" action="/checkout/{session["id"]}">{choices}</form>'
+        return ended(session, "The bank debit is on its way", "It has not been paid yet.", form)
     if session["status"] == "complete":
-        return ended(session, "This checkout is complete", "It has been paid; there is nothing left to do here.")
+        return ended(session, "This checkout is complete", "There is nothing left to do here.")
     if session["status"] == "expired":
         return ended(session, "This checkout has expired", "Go back and start again.")
     items, currency = session["_items"], session["currency"] or "gbp"
@@ -152,10 +158,10 @@ def _every(session: Thing) -> str:
     return f" <small>a {unit}</small>" if count == 1 else f" <small>every {count} {unit}s</small>"
 
 
-def ended(session: Thing, title: str, sentence: str) -> bytes:
+def ended(session: Thing, title: str, sentence: str, more: str = "") -> bytes:
     target = success_url(session) if session["status"] == "complete" else session["cancel_url"]
     link = f'<a class="button" href="{escape(target)}">Back to Holdfast</a>' if target else ""
-    return document(title, f'<div class="card"><h1>{title}</h1><p>{sentence}</p>{link}</div>')
+    return document(title, f'<div class="card"><h1>{title}</h1><p>{sentence}</p>{more}{link}</div>')
 
 
 def success_url(session: Thing) -> str:
@@ -169,6 +175,11 @@ def press(book: Book, session: Thing, act: str) -> tuple[str, str]:
     """What a button did: where the person goes next, or what the page tells them."""
     if act == "cancel" and session["cancel_url"]:
         return str(session["cancel_url"]), ""
+    if session["payment_status"] == "unpaid" and act in ("arrives", "fails") and session["payment_intent"]:
+        intent = book.get("payment_intent", session["payment_intent"])
+        if intent["status"] == "processing":
+            renewals.conclude(book, intent, is_paid=act == "arrives")
+        return success_url(session), ""
     if session["status"] != "open":
         return "", ""
     if act not in ENDINGS:
@@ -194,7 +205,8 @@ def portal(book: Book, session: Thing) -> bytes:
     ours = [one for one in book.each("subscription") if one["customer"] == customer["id"]]
     for one in ours:
         if one["status"] not in renewals.ENDED:
-            parts.append(f'<div class="card">{_subscription(book, one)}{action}{_choices(one, features)}</form></div>')
+            choices = _choices(one, features) + _later(one)
+            parts.append(f'<div class="card">{_subscription(book, one)}{action}{choices}</form></div>')
     if features["payment_method_update"]["enabled"]:
         card = acts.default_method(book, customer["id"], *(one["default_payment_method"] for one in ours))
         name = f"Card ending in {acts.last4_of(card)}" if card else "No card yet"
@@ -240,6 +252,11 @@ def _choices(one: Thing, features: Thing) -> str:
     return button(f"cancel:{one['id']}", "Cancel the plan")
 
 
+def _later(one: Thing) -> str:
+    """What no portal of Stripe's has: time can be let pass."""
+    return button(f"later:{one['id']}", "Rehearse: let time pass until then", "quiet-button")
+
+
 def press_portal(book: Book, session: Thing, act: str) -> None:
     """What a button of the portal did."""
     features = book.get("billing_portal.configuration", session["configuration"])["features"]
@@ -248,6 +265,9 @@ def press_portal(book: Book, session: Thing, act: str) -> None:
         return
     what, _, name = act.partition(":")
     subscription = book.get("subscription", name)
+    if what == "later" and subscription["customer"] == session["customer"]:
+        renewals.advance(book, renewals.item_of(subscription)["current_period_end"] + 1)
+        return
     is_allowed = features["subscription_cancel"]["enabled"] and subscription["customer"] == session["customer"]
     if not is_allowed or what not in ("cancel", "keep"):
         raise wrong("There is no such button.")

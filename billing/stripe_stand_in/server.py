@@ -220,7 +220,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def checkout(self, session: Thing, trouble: str = "") -> Answer:
         headers = hosted.headers(session["success_url"], session["cancel_url"])
-        return Answer(402 if trouble else 200, hosted.checkout(session, trouble), headers)
+        return Answer(402 if trouble else 200, hosted.checkout(self.book, session, trouble), headers)
 
     # The controls ----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import pytest
 import stripe
 from django.conf import settings as django_settings
 
-KEY = "sk_test_rehearsal"
+KEY = "sk_test_rehearsalWhereNoMoneyMoves"
 SECRET = "whsec_rehearsal_for_tests"
 PROJECT = Path(__file__).resolve().parents[3]
 

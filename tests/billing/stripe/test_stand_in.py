@@ -118,7 +118,9 @@ def test_what_is_paid_by_debit_arrives_later(stripe_client: stripe.StripeClient,
         assert stand_in.pay(session.id, "slow")["outcome"] == "complete"
         now = stripe_client.v1.checkout.sessions.retrieve(session.id)
         assert (now.status, now.payment_status) == ("complete", "unpaid")
-        stand_in.post(f"conclude/{now.payment_intent}", paid=is_paid)
+        page = f"{stand_in.url}/checkout/{session.id}"
+        assert "It has not been paid yet" in httpx.get(page).text
+        assert stand_in.press(page, "arrives" if is_paid else "fails").status_code == 303
     stand_in.flush()
     paid = sink.events("checkout.session.async_payment_succeeded")[0]["data"]["object"]
     assert (paid["id"], paid["payment_status"]) == (sessions[0].id, "paid")
@@ -160,7 +162,7 @@ def test_a_key_gives_the_same_answer_again_and_no_other(stripe_client: stripe.St
     [
         ({"colour": "red"}, "parameter_unknown"),
         ({"payment_intent_data": {"metadata": {"a": "1"}, "amount": 5}}, "parameter_unknown"),
-        ({"line_items": [{"price_data": {"currency": "gbp", "unit_amount": 5}, "quantity": 1, "x": 1}]}, "parameter_unknown"),
+        ({"line_items": [{"price": "price_1", "quantity": 1, "x": 1}]}, "parameter_unknown"),
         ({"success_url": None}, "parameter_missing"),
         ({"success_url": "javascript:alert(1)"}, "url_invalid"),
         ({"customer": "cus_nobody"}, "resource_missing"),
@@ -654,6 +656,8 @@ def test_the_portal_cancels_and_changes_the_card(plan: Plan) -> None:
     assert plan.now().cancel_at_period_end
     assert plan.stand_in.press(session.url, f"keep:{plan.id}").status_code == 303
     assert not plan.now().cancel_at_period_end
+    plan.stand_in.press(session.url, f"later:{plan.id}")
+    assert plan.paid() == [4500, 4500]
     plan.stand_in.press(session.url, "card_fails")
     assert "Card ending in 0341" in httpx.get(session.url).text
     plan.stand_in.post("advance", to=plan.item.current_period_end + 60)
