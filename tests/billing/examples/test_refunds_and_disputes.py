@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from billing.models import Alert, ClawBack, Dispute, EntryText, Notice, Refunding
+from billing.models import Alert, Allocation, ClawBack, Dispute, Enrollment, EntryText, Notice, Plan, Refunding
 from tests.conftest import Clock
 
 from ..purse import Purse
@@ -423,3 +423,35 @@ def test_a_refund_after_the_pack_expired(purse: Purse, sold: Sold, statement: St
     statement.row("13 months later, all refunded")
     row = ClawBack.objects.get(payment=sold.payment)
     assert (row.taken, row.expired, row.debt) == (0, c("1000"), c("400"))
+
+
+def test_a_plans_month_that_is_refunded(purse: Purse, statement: Statement) -> None:
+    """A month for £45 granted 2,000; £22.50 goes back, worth 1,000, of which 500 are left; then the rest is disputed.
+
+    | what                                  | balance | frozen | debt | available |
+    | ------------------------------------- | ------- | ------ | ---- | --------- |
+    | a month of 2,000, 1,500 of them spent | 500     | 0      | 0    | 500       |
+    | £22.50 refunded: 500 taken, 500 owed  | 0       | 0      | 500  | 0         |
+    | the other £22.50 disputed and lost    | 0       | 0      | 1500 | 0         |
+    | won after all: it pays what is owed   | 0       | 0      | 500  | 0         |
+    """
+    purse.grant(c("2000"), source="plan", payment="allocation:1")
+    moment = purse.account.created_at
+    plan = Plan.objects.create(slug="supporter-then", title="Supporter", price_minor=4500, monthly_credits=c("2000"))
+    row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=moment)
+    Allocation.objects.create(
+        account_id=purse.id, enrollment=row, plan=plan, period="invoice in_1", starts_at=moment, ends_at=moment,
+        credits=c("2000"), stripe_invoice="in_1", stripe_intent="pi_month", amount_minor=4500, currency="gbp",
+        payment_id=purse.payment("allocation:1"), created_at=moment,
+    )  # fmt: skip
+    about = {"object": "refund", "amount": 2250, "currency": "gbp", "payment_intent": "pi_month", "metadata": {}}
+    purse.charge(c("1500"))
+    statement.row("a month of 2,000, 1,500 of them spent")
+    tell("refund.created", about | {"id": "re_1", "status": "succeeded"})
+    statement.row("£22.50 refunded: 500 taken, 500 owed")
+    tell("charge.dispute.created", about | {"id": "du_1", "status": "needs_response"})
+    tell("charge.dispute.closed", about | {"id": "du_1", "status": "lost"})
+    statement.row("the other £22.50 disputed and lost")
+    tell("charge.dispute.funds_reinstated", about | {"id": "du_1", "status": "won"})
+    statement.row("won after all: it pays what is owed")
+    assert Refunding.objects.get(stripe_refund="re_1").allocation_id is not None

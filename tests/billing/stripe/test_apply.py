@@ -27,6 +27,7 @@ def _secrets(settings: Any) -> Iterator[None]:
     settings.STRIPE_WEBHOOK_SECRETS = [SECRET]
     settings.STRIPE_LIVE_MODE = False
     before = dict(stripe_inbox.EFFECTS)
+    stripe_inbox.EFFECTS.clear()
     yield
     stripe_inbox.EFFECTS.clear()
     stripe_inbox.EFFECTS.update(before)
