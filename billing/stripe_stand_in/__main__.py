@@ -6,11 +6,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
+from . import renewals
 from .book import Book
 from .deliveries import Deliveries
 from .server import Handler, Server
+
+TICK_SECONDS = 15
 
 
 def end_with_parent() -> None:
@@ -20,6 +24,14 @@ def end_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)  # 1 is PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os._exit(1)
+
+
+def keep_time(book: Book) -> None:
+    """What becomes due while it runs happens."""
+    while True:
+        time.sleep(TICK_SECONDS)
+        with book.change():
+            renewals.advance(book, book.now())
 
 
 def main() -> None:
@@ -43,6 +55,7 @@ def main() -> None:
     Handler.base_url = f"http://127.0.0.1:{server.server_address[1]}"
     Handler.deliveries = Deliveries(book, Handler.base_url, options.webhook_url, secrets, host=options.webhook_host)
     Handler.deliveries.start()
+    threading.Thread(target=keep_time, args=(book,), daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"ready {Handler.base_url}", flush=True)  # noqa: T201

@@ -819,21 +819,22 @@ def change_subscription(book: Book, given: Thing, ids: list[str]) -> Thing:
     if given.get("default_payment_method"):
         method = acts.method_named(book, given["default_payment_method"], subscription["customer"])
         given["default_payment_method"] = acts.attach(book, method, subscription["customer"])["id"]
-    item = one_item(given) if given.get("items") else None
-    if given or item is None:
+    old = renewals.item_of(subscription)
+    if not given.get("items") and how["billing_cycle_anchor"] != "now":
         renewals.change(book, subscription, given)
-    if item is not None:
-        if subscription["status"] in renewals.ENDED:
-            raise wrong("A canceled subscription can only update its cancellation_details and metadata.")
-        old = renewals.item_of(subscription)
-        if item.get("id") != old["id"]:
-            raise wrong("Name the item to change: this stand-in has subscriptions of one item.", "items[0][id]")
-        has_price = item.get("price") or item.get("price_data")
-        price = recurring_price(book, item, "items[0]") if has_price else old["price"]
-        renewals.change_item(book, subscription, price, item.get("quantity") or old["quantity"], how)
-    elif how["billing_cycle_anchor"] == "now":
-        old = renewals.item_of(subscription)
-        renewals.change_item(book, subscription, old["price"], old["quantity"], how)
+        return book.get("subscription", ids[0])
+    item = one_item(given) if given.get("items") else {"id": old["id"]}
+    given.pop("items", None)
+    if subscription["status"] in renewals.ENDED:
+        raise wrong("A canceled subscription can only update its cancellation_details and metadata.")
+    if given.get("trial_end"):
+        raise wrong("This stand-in changes a price and a trial one after the other.", "trial_end")
+    if item.get("id") != old["id"]:
+        raise wrong("Name the item to change: this stand-in has subscriptions of one item.", "items[0][id]")
+    has_price = item.get("price") or item.get("price_data")
+    price = recurring_price(book, item, "items[0]") if has_price else old["price"]
+    more = renewals.wanted(book, subscription, given)
+    renewals.change_item(book, subscription, price, item.get("quantity") or old["quantity"], how, more)
     return book.get("subscription", ids[0])
 
 

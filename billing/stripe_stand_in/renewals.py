@@ -309,13 +309,20 @@ def _save_card(book: Book, session: Thing, last4: str) -> str:
 # Changing ------------------------------------------------------------------------------------------------------------
 
 
-def change_item(book: Book, subscription: Thing, price: Thing, quantity: int, given: Thing) -> None:
-    """Another price, or another number: the difference is billed now, put off to the next invoice, or let be."""
+def change_item(
+    book: Book, subscription: Thing, price: Thing, quantity: int, given: Thing, more: Thing | None = None
+) -> None:
+    """Another price, or another number: the difference is billed now, put off to the next invoice, or let be.
+
+    `more` changes with it. Nothing does where the difference cannot be paid and the caller asked for all or nothing.
+    """
     behaviour = given.get("proration_behavior") or "create_prorations"
     moment = given.get("proration_date") or book.now()
     old, is_trial = item_of(subscription), subscription["status"] == "trialing"
     is_new_cycle = given.get("billing_cycle_anchor") == "now" or _cycle(old["price"]) != _cycle(price)
     start, ends = old["current_period_start"], old["current_period_end"]
+    if not start <= moment <= ends:
+        raise wrong("Cannot specify proration_date outside of the current period.", "proration_date")
     lines = []
     if behaviour != "none" and not is_trial:
         whole, left = ends - start, max(0, ends - moment)
@@ -333,12 +340,16 @@ def change_item(book: Book, subscription: Thing, price: Thing, quantity: int, gi
         now = book.now()
         changes |= {"current_period_start": now, "current_period_end": after(now, price["recurring"], now)}
         subscription["billing_cycle_anchor"] = now
-    book.alter(subscription, "customer.subscription.updated", items=with_item(subscription, **changes))
+    items = with_item(subscription, **changes)
+    book.alter(subscription, "customer.subscription.updated", items=items, **(more or {}))
     if is_new_cycle and not is_trial:
         lines.append(period_line(book, item_of(subscription)))
     if lines and (behaviour == "always_invoice" or is_new_cycle):
         invoice = bill(book, subscription, lines, "subscription_update")
-        follow(book, invoice, collect(book, invoice, method_for(book, subscription)))
+        outcome = collect(book, invoice, method_for(book, subscription))
+        if given.get("payment_behavior") == "error_if_incomplete" and outcome in ("declined", "needs_action"):
+            raise Refused(402, "card_error", "Your card was declined.", code="card_declined")
+        follow(book, invoice, outcome)
     elif lines:
         book.alter(subscription, _pending=[*subscription["_pending"], *lines])
 
@@ -356,7 +367,7 @@ def _proration(book: Book, item: Thing, start: int, ends: int, amount: int, word
     return line | {"amount": amount, "subtotal": amount}
 
 
-def change(book: Book, subscription: Thing, given: Thing) -> Thing:
+def wanted(book: Book, subscription: Thing, given: Thing) -> Thing:
     """What an update asks for, besides prices: when it ends, whether it collects, what it is paid with."""
     if subscription["status"] in ENDED and given.keys() - {"metadata", "cancellation_details"}:
         raise wrong("A canceled subscription can only update its cancellation_details and metadata.")
@@ -374,7 +385,13 @@ def change(book: Book, subscription: Thing, given: Thing) -> Thing:
         changes["cancel_at_period_end"] = False
     if changes.get("pause_collection"):
         changes["pause_collection"] = {"resumes_at": None} | changes["pause_collection"]
-    trial_end = changes.pop("trial_end", None)
+    return changes
+
+
+def change(book: Book, subscription: Thing, given: Thing) -> Thing:
+    """What an update of anything but its price asks for."""
+    trial_end = given.pop("trial_end", None)
+    changes = wanted(book, subscription, given)
     if isinstance(trial_end, int):
         changes |= {
             "trial_end": trial_end, "billing_cycle_anchor": trial_end, "status": "trialing",

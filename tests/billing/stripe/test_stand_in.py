@@ -607,6 +607,24 @@ def test_an_upgrade_can_be_left_to_the_next_invoice_or_billed_at_once(plan: Plan
     assert all(line["parent"]["subscription_item_details"]["proration"] for line in invoice["lines"]["data"])
 
 
+def test_an_upgrade_that_cannot_be_paid_changes_nothing_where_that_was_asked(plan: Plan) -> None:
+    pro = plan_price(plan.client, "Pro", 16_000).id
+    plan.stand_in.post(f"card/{plan.customer}", card="declines")
+    plan.clear()
+    with pytest.raises(stripe.CardError):
+        plan.change_price(
+            pro, proration_behavior="always_invoice", payment_behavior="error_if_incomplete", metadata={"plan": "pro"}
+        )
+    assert plan.told() == []
+    assert (plan.item.price.id, plan.now().status, plan.paid()) == (plan.price.id, "active", [4500])
+    with pytest.raises(stripe.InvalidRequestError, match="outside of the current period"):
+        plan.change_price(pro, proration_date=plan.item.current_period_start - 1)
+    plan.change_price(pro, proration_behavior="always_invoice", metadata={"plan": "pro"})
+    updates = plan.told("customer.subscription.updated")
+    assert updates[0]["data"]["previous_attributes"].keys() == {"items", "metadata"}
+    assert plan.now().status == "past_due"
+
+
 def test_it_is_cancelled_at_the_periods_end_or_at_once(plan: Plan) -> None:
     changed = plan.change(cancel_at_period_end=True)
     assert (changed.status, changed.cancel_at) == ("active", plan.item.current_period_end)
