@@ -7,7 +7,10 @@ pulled at, asking again finds the same thing there. What was paid is only ever h
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,14 +21,20 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache as shared
 from django.db import connection, transaction
+from django.http.request import validate_host
 
 from . import credits, errors, idempotency, ledger, money, refusals
 from .clock import now
-from .models import Customer, Pack, Purchase, Refunding, new_id
+from .models import Account, Customer, Pack, Purchase, Refunding, new_id
 
 log = structlog.get_logger("holdfast.checkout")
 
 TIMEOUT_SECONDS = 10
+# Purchases begun and not paid, of one account.
+UNPAID_AN_HOUR_MAX = 20
+# Browsers read some other signs in ways of their own: a backslash as a slash, a line break as nothing.
+PLAIN = re.compile(r"[!-\[\]-~]+")
+HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
 Said = TypeVar("Said")
 
 
@@ -52,6 +61,19 @@ class PackNotOffered(errors.BillingError):
     sentence = "That pack is not offered."
     reason = "There is no such pack, or it is not sold any more."
     action = "Choose one of GET /api/packs."
+
+
+class TooManyPurchases(errors.BillingError):
+    code = "too_many_purchases"
+    status = 429
+    sentence = "Too many purchases were begun and not paid. Nothing was bought and nothing was paid."
+    reason = "An account may have only so many within an hour."
+    action = "Pay one of those that are open, or wait as long as Retry-After says."
+    can_retry = True
+
+
+class BuyingFrozen(errors.AccountFrozen):
+    sentence = "This account is frozen. Nothing was bought and nothing was paid."
 
 
 # The client
@@ -123,18 +145,23 @@ def buy(
 
     `site` is our own address ("https://desk.example"), for the pages that people come back to.
 
-    Raises PackNotOffered, NotSetUp, StripeUnavailable, InvalidFields (an address that is not ours), AccountNotFound.
+    What is owed is no obstacle: what is bought settles it first. Raises PackNotOffered, NotSetUp, StripeUnavailable,
+    InvalidFields (an address that is not ours), AccountFrozen, TooManyPurchases, AccountNotFound.
     """
     if not settings.STRIPE_IS_SET_UP:
         raise NotSetUp
     for name, address in (("success_url", success_url), ("cancel_url", cancel_url)):
         check_address(name, address)
-    pack = Pack.objects.filter(slug=slug, is_offered=True).first()
-    if pack is None:
-        raise PackNotOffered(fields={"pack": ["This pack is not offered."]})
     id = key.made if key is not None else new_id()
 
     def write() -> None:
+        # A repeat does not come here: what it asks for again was offered once.
+        pack = Pack.objects.filter(slug=slug, is_offered=True).first()
+        if pack is None:
+            raise PackNotOffered(fields={"pack": ["This pack is not offered."]})
+        if Account.objects.get(id=account).is_frozen:
+            raise BuyingFrozen
+        _refuse_too_many(account)
         Purchase.objects.create(
             id=id,
             account_id=account,
@@ -152,6 +179,16 @@ def buy(
     repeat = idempotency.once(account, key, write)
     purchase = Purchase.objects.select_related("pack").get(account=account, id=repeat.made if repeat else id)
     return open_session(purchase, user.email, site), repeat
+
+
+def _refuse_too_many(account: UUID) -> None:
+    """Whoever tries cards one after the other is slowed down. The account is locked."""
+    recent = Purchase.objects.filter(account=account, is_top_up=False, created_at__gt=now() - timedelta(hours=1))
+    waiting = recent.exclude(state=Purchase.State.PAID).order_by("-created_at").values_list("created_at", flat=True)
+    begun = list(waiting[:UNPAID_AN_HOUR_MAX])
+    if len(begun) == UNPAID_AN_HOUR_MAX:
+        seconds = (begun[-1] + timedelta(hours=1) - now()).total_seconds()
+        raise TooManyPurchases(retry_after_seconds=max(1, math.ceil(seconds)))
 
 
 def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
@@ -172,8 +209,9 @@ def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
                 "payment_intent_data": {"metadata": about},
                 "line_items": [{"quantity": 1, "price_data": _price_of(purchase)}],
                 "invoice_creation": {"enabled": True, "invoice_data": {"metadata": about}},
-                "success_url": purchase.success_url or page,
-                "cancel_url": purchase.cancel_url or page,
+                # What the page says while it waits; whether it was paid is never read from an address.
+                "success_url": purchase.success_url or f"{page}?back=paid",
+                "cancel_url": purchase.cancel_url or f"{page}?back=cancelled",
             },
             {"idempotency_key": str(purchase.id)},
         ),
@@ -191,7 +229,7 @@ def _price_of(purchase: Purchase) -> Any:
     return {
         "currency": purchase.currency,
         "unit_amount": purchase.amount_minor,
-        "product_data": {"name": f"{credits.display(purchase.credits)} credits"},
+        "product_data": {"name": f"{credits.short(purchase.credits)} credits"},
     }
 
 
@@ -199,11 +237,17 @@ def check_address(name: str, address: str) -> None:
     """Raises InvalidFields where people would be sent anywhere but to us."""
     if not address:
         return
-    parts = urlsplit(address)
-    ours = {urlsplit(settings.PUBLIC_URL).hostname} if settings.PUBLIC_URL else set(settings.ALLOWED_HOSTS)
-    host = parts.hostname or ""
-    is_ours = any(host == one or (str(one).startswith(".") and host.endswith(str(one))) for one in ours)
-    if parts.scheme not in ("http", "https") or parts.username or parts.password or not is_ours or len(address) > 2000:
+    try:
+        parts = urlsplit(address)
+        host, is_plain = parts.netloc.rpartition(":")[0] if parts.port else parts.netloc, PLAIN.fullmatch(address)
+    except ValueError:
+        host, is_plain = "", None
+    # A star would let people be sent anywhere.
+    ours = (
+        [urlsplit(settings.PUBLIC_URL).hostname or ""] if settings.PUBLIC_URL else set(settings.ALLOWED_HOSTS) - {"*"}
+    )
+    is_ours = bool(HOST.fullmatch(host)) and validate_host(host.lower(), ours)
+    if not is_plain or parts.scheme not in ("http", "https") or not is_ours or len(address) > 2000:
         raise refusals.InvalidFields(fields={name: ["Write an address of this site."]})
 
 

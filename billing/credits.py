@@ -63,6 +63,11 @@ def display(micro: int, *, signed: bool = False) -> str:
     return f"{sign}{whole:,}.{digits}"
 
 
+def short(micro: int) -> str:
+    """As `display`, without the decimals where there are none: "1,400" for what is sold by the hundred."""
+    return display(micro).removesuffix(".00")
+
+
 def round_price_up(price: Decimal) -> int:
     """A price in credits as microcredits, up to the next microcredit: the one rounding of prices."""
     return int((price * MICRO).to_integral_value(rounding=ROUND_CEILING))

@@ -71,7 +71,12 @@ def once(account: UUID, key: ledger.Key | None, write: Callable[[], None]) -> le
 
 def answer(request: Any, outcome: ledger.Outcome, status: int, body: Any) -> Response:
     """The thing as it is now; for a repeat with the first status and the header that says so, and it cost nothing."""
-    if outcome.repeat is None:
+    return answer_once(request, outcome.repeat, status, body)
+
+
+def answer_once(request: Any, repeat: ledger.Repeat | None, status: int, body: Any) -> Response:
+    """The same for what moves no credits."""
+    if repeat is None:
         return Response(body, status=status)
     throttles.give_back(request)
-    return Response(body, status=outcome.repeat.status, headers={"Idempotent-Replayed": "true"})
+    return Response(body, status=repeat.status, headers={"Idempotent-Replayed": "true"})

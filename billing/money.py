@@ -12,3 +12,23 @@ def words(minor: int, currency: str) -> str:
     name = currency.lower()
     figures = f"{minor:,}" if name in WHOLE else f"{minor // 100:,}.{minor % 100:02d}"
     return f"{SIGNS[name]}{figures}" if name in SIGNS else f"{figures} {name.upper()}"
+
+
+def short(minor: int, currency: str) -> str:
+    """The same without the decimals where there are none: "£25"."""
+    return words(minor, currency).replace(".00", "", 1)
+
+
+SMALLEST = {"gbp": "p", "eur": " ct", "usd": "¢"}
+
+
+def each(minor: int, credits: int, currency: str) -> str:
+    """What one of so many credits comes to, "1.8p", to the nearest tenth; empty for a currency without such a word.
+
+    `credits` are microcredits.
+    """
+    name = currency.lower()
+    if name not in SMALLEST or credits <= 0:
+        return ""
+    tenths = (minor * 20_000_000 + credits) // (2 * credits)
+    return f"{tenths // 10}.{tenths % 10}{SMALLEST[name]}"

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from allauth.account.decorators import verified_email_required
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -25,15 +26,16 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import audit, clock, credits, ledger, people, statement, tokens
+from . import audit, clock, credits, ledger, packs, people, plan_words, plans, purchases, statement, tokens
 from .errors import BillingError
-from .models import Account, Entry, Hold, Lot, Membership, Notice, SpendLimit, Token
+from .models import Account, Entry, Hold, Lot, Membership, Notice, Purchase, SpendLimit, Token
 
 Page = TypeVar("Page", bound=Callable[..., Any])
 
 # Fewer than so many credits, and the purse says that they run low.
 LOW = 5 * credits.MICRO
 LINES_AT_A_GLANCE = 8
+PURCHASES_AT_A_GLANCE = 4
 LINES_A_PAGE = 50
 NOTICES_AT_ONCE = 3
 
@@ -188,7 +190,13 @@ def account_credits(request: HttpRequest) -> HttpResponse:
     holds = Hold.objects.filter(account=account_id, ended_at=None).order_by("-placed_at")
     # What was held and has ended is told by its end; the statement has both lines.
     lines = _lines(account_id).exclude(~Q(hold__state=Hold.State.OPEN), kind=Entry.Kind.HOLD)[:LINES_AT_A_GLANCE]
+    bought = Purchase.objects.filter(account=account_id).select_related("pack").order_by("-id")[:PURCHASES_AT_A_GLANCE]
     context = {
+        "plan": plan_words.standing(plans.in_force(account_id)),
+        "shelf": packs.on_shelf(_best_pack(request, values)),
+        "purchases": purchases.in_list(bought),
+        "is_rehearsal": settings.STRIPE_REHEARSAL,
+        "why_url": _why_owed(account_id) if values.debt else "",
         "account": {
             "available": credits.display(values.available),
             "debt": credits.display(values.debt) if values.debt else "",
@@ -214,6 +222,22 @@ def account_credits(request: HttpRequest) -> HttpResponse:
         "days": by_day(lines, now),
     }
     return render(request, "billing/credits.html", context)
+
+
+def _best_pack(request: HttpRequest, values: statement.Values) -> str:
+    """The pack to point at: the one that led here, else for a debt the smallest that settles it; or none."""
+    named = request.GET.get("pack", "")
+    if named or not values.debt:
+        return named
+    pack = packs.enough_for(values.debt, packs.offered())
+    return pack.slug if pack is not None else ""
+
+
+def _why_owed(account: UUID) -> str:
+    """The latest line that left something owed."""
+    lines = Entry.objects.filter(account=account, kind=Entry.Kind.CLAW_BACK, debt_delta__gt=0)
+    line = lines.order_by("-sequence").first()
+    return f"/account/credits/statement/{line.id}" if line is not None else ""
 
 
 @dataclass(frozen=True, slots=True)

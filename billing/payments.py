@@ -7,10 +7,10 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from . import ledger, refunds, steps
+from . import alerts, credits, ledger, money, refunds, steps
 from .checkout import client
 from .clock import now
-from .models import Payment, Purchase
+from .models import Lot, Notice, Payment, Purchase
 from .periods import months_after
 
 __all__ = ["client", "months_after", "paid"]
@@ -45,7 +45,8 @@ def paid(purchase_id: UUID, *, intent: str | None, receipt_url: str = "") -> boo
                 source="pack",
                 expires_at=months_after(moment, purchase.keep_months),
                 payment=reference,
-                description=purchase.pack.title,
+                description=f"{credits.short(purchase.credits)} credits bought",
+                reason=f"{purchase.pack.title} for {money.words(purchase.amount_minor, purchase.currency)}",
                 occurred_at=moment,
             ),
         )
@@ -56,6 +57,24 @@ def paid(purchase_id: UUID, *, intent: str | None, receipt_url: str = "") -> boo
         purchase.stripe_intent = purchase.stripe_intent or intent or None
         purchase.receipt_url = receipt_url or purchase.receipt_url
         purchase.save(update_fields=["state", "payment", "paid_at", "error", "stripe_intent", "receipt_url"])
+        alerts.notify_all([_arrived(purchase)])
         refunds.apply_known(purchase)
     log.info("purchase_paid", purchase=str(purchase.id), account=str(purchase.account_id))
     return True
+
+
+def _arrived(purchase: Purchase) -> Notice:
+    """What the account's people read, and are sent, once the credits are theirs."""
+    lots = Lot.objects.filter(account=purchase.account_id, payment=purchase.payment_id)
+    repaid = sum(lots.values_list("repaid", flat=True))
+    owed = f" {credits.display(repaid)} of them settled what was owed." if repaid else ""
+    until = months_after(purchase.paid_at or now(), purchase.keep_months)
+    price = money.words(purchase.amount_minor, purchase.currency)
+    return alerts.notice(
+        purchase.account_id,
+        f"purchase:{purchase.id}",
+        f"{credits.short(purchase.credits)} credits are here",
+        body=f"{price} for {purchase.pack.title}. They can be spent until {until.day} {until:%B %Y}.{owed}",
+        link=f"/account/credits/purchases/{purchase.id}",
+        level="good",
+    )

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from . import audit, people
+from . import audit, credits, money, packs, people
 from .errors import (
     ApprovalNeeded,
     BillingError,
@@ -210,9 +210,25 @@ def body(refusal: BillingError, request: Any) -> dict[str, Any]:
     if refusal.status == 401:
         content["sign_in_url"] = people.sign_in_url()
     if refusal.status == 402:
-        content["purchase_url"] = PURCHASE_URL
+        content |= _way_to_buy(refusal) if request is not None else {"purchase_url": PURCHASE_URL}
     content["request_id"] = getattr(request, "request_id", "")
     return content
+
+
+def _way_to_buy(refusal: BillingError) -> dict[str, Any]:
+    """Where credits are bought, and the smallest pack that is enough; the books may be closed for that question."""
+    missing = refusal.facts.get("shortfall") or refusal.facts.get("debt") or "0"
+    try:
+        pack = packs.enough_for(credits.parse(missing), packs.offered())
+    except (OperationalError, InterfaceError, InternalError):
+        pack = None
+    if pack is None:
+        return {"purchase_url": PURCHASE_URL}
+    price = money.words(pack.price_minor, pack.currency)
+    return {
+        "purchase_url": packs.url_of(pack.slug),
+        "pack": {"slug": pack.slug, "credits": credits.format(pack.credits), "price": price},
+    }
 
 
 def as_refusal(error: Exception) -> BillingError:

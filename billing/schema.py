@@ -38,6 +38,12 @@ Error = inline_serializer(
         ),
         "sign_in_url": serializers.CharField(required=False, help_text="401"),
         "purchase_url": serializers.CharField(required=False, help_text="402"),
+        "pack": inline_serializer(
+            "SmallestPack",
+            {"slug": serializers.CharField(), "credits": serializers.CharField(), "price": serializers.CharField()},
+            required=False,
+            help_text="402: the smallest pack that is enough, where credits can be bought",
+        ),
         "required": serializers.CharField(required=False, help_text="402: what it costs"),
         "available": serializers.CharField(required=False, help_text="402: what can be spent"),
         "shortfall": serializers.CharField(required=False, help_text="402: what is missing"),

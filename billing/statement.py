@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q
 
-from . import clock, credits, ledger, limits
+from . import clock, credits, ledger, limits, purchases
 from .models import Account, Entry, Hold, Lot, SpendDay, SpendLimit
 
 Step = dict[str, Any]
@@ -231,6 +231,7 @@ def explain(line: Entry) -> list[Step]:
     lots = {lot.id: lot for lot in Lot.objects.filter(account=line.account_id, id__in=_lots_in(lines))}
     # Of one moment, first what led to it.
     steps = [step for explainer in explainers for step in explainer(line)]
+    steps += purchases.story_until(line)
     steps += [_told(one, lots) for one in lines]
     steps.sort(key=lambda step: step["at"])
     return [*steps, _before_and_after(line)]
@@ -265,9 +266,11 @@ def _told(line: Entry, lots: dict[UUID, Lot]) -> Step:
     used = _which_credits(line, lots)
     if used:
         said.append(used)
+    if line.kind == "claw_back" and line.debt_delta:
+        said.append(f"{credits.display(line.debt_delta)} of them had been spent already, and are owed.")
     text = getattr(line, "text", None)
     if text is not None and text.reason:
-        said.append(f"Reason: {text.reason}")
+        said.append(f"{text.reason}." if line.actor == "stripe" else f"Reason: {text.reason}")
     return {"at": line.created_at, "title": describe(line), "detail": " ".join(said)}
 
 
@@ -282,8 +285,8 @@ _SENTENCES = {
     "charge": "{amount} credits were charged at once.",
     "refund": "{amount} credits came back to the lots they were taken from.",
     "lot_expired": "{amount} credits reached their end without being spent.",
-    "freeze": "{amount} credits cannot be spent while their payment is disputed.",
-    "thaw": "{amount} credits can be spent again.",
+    "freeze": "A bank questions the payment: its {amount} credits cannot be spent until that is decided.",
+    "thaw": "The dispute is over: its {amount} credits can be spent again.",
     "claw_back": "A payment was taken back, so its {amount} credits were taken back as well.",
     "restore": "{amount} credits that were taken back have been returned.",
     "adjust": "Staff corrected the balance by {amount} credits.",

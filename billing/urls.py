@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from . import api, callbacks, pages
+from . import api, callbacks, pages, shop_api, shop_pages
 
 API: list[URLPattern] = [
     path("api/credits/balance", api.Balance.as_view(), name="api_balance"),
@@ -11,6 +11,10 @@ API: list[URLPattern] = [
     path("api/credits/entries/<uuid:id>", api.OneEntry.as_view(), name="api_entry"),
     path("api/credits/lots", api.Lots.as_view(), name="api_lots"),
     path("api/credits/limits", api.Limits.as_view(), name="api_limits"),
+    path("api/packs", shop_api.Packs.as_view(), name="api_packs"),
+    path("api/payments/buy-credits", shop_api.BuyCredits.as_view(), name="api_buy_credits"),
+    path("api/purchases", shop_api.Purchases.as_view(), name="api_purchases"),
+    path("api/purchases/<uuid:id>", shop_api.OnePurchase.as_view(), name="api_purchase"),
     path("api/tokens", api.Tokens.as_view(), name="api_tokens"),
     path("api/tokens/<uuid:id>", api.OneToken.as_view(), name="api_token"),
     path("api/holds", api.Holds.as_view(), name="api_holds"),
@@ -28,6 +32,12 @@ PAGES: list[URLPattern] = [
     path("account/credits", pages.account_credits, name="account_credits"),
     path("account/credits/purse", pages.purse, name="purse"),
     path("account/credits/statement", pages.account_statement, name="account_statement"),
+    path("pricing", shop_pages.pricing, name="pricing"),
+    path("account/credits/buy", shop_pages.buy, name="buy"),
+    path("account/credits/purchases", shop_pages.all_purchases, name="purchases"),
+    path("account/credits/purchases/<uuid:id>", shop_pages.purchase, name="purchase"),
+    path("account/credits/purchases/<uuid:id>/live", shop_pages.purchase_live, name="purchase_live"),
+    path("account/credits/purchases/<uuid:id>/receipt", shop_pages.purchase_receipt, name="purchase_receipt"),
     path("account/settings/credits", pages.settings_credits, name="settings_credits"),
     path("account/settings/tokens", pages.settings_tokens, name="settings_tokens"),
     path("account/settings/tokens/<uuid:id>/revoke", pages.revoke_token, name="revoke_token"),

@@ -3,8 +3,10 @@
 import re
 import secrets
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
@@ -14,7 +16,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # People's pages: no inline script or style without this answer's nonce, no eval, nothing from elsewhere.
 STRICT = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
-    "font-src 'self'; media-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+    "font-src 'self'; media-src 'self'; connect-src 'self'; manifest-src 'self'; form-action {sends}; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
 # Unfold builds its interface with Alpine (eval) and inline styles; without them staff cannot even sign in.
@@ -30,13 +32,27 @@ API_DOCS = (
 )
 
 
+# Where the forms that buy something send people on to; browsers hold the redirect against form-action as well.
+STRIPE_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com")
+
+
 def policy(path: str) -> str:
     """The policy for a path, still without its nonce."""
     if path == "/admin" or path.startswith("/admin/"):
         return ADMIN
     if path.startswith("/api/docs"):
         return API_DOCS
-    return STRICT
+    return STRICT.replace("{sends}", " ".join(["'self'", *_stripe_pages()]))
+
+
+def _stripe_pages() -> list[str]:
+    """The origins of Stripe's own pages; of whatever stands in for it; none where nothing can be bought."""
+    if not settings.STRIPE_IS_SET_UP:
+        return []
+    if not settings.STRIPE_API_BASE:
+        return list(STRIPE_PAGES)
+    base = urlsplit(settings.STRIPE_API_BASE)
+    return [f"{base.scheme}://{base.netloc}"]
 
 
 class ContentSecurityPolicyMiddleware:

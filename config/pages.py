@@ -66,6 +66,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "request_id": getattr(request, "request_id", ""),
         "is_demo": settings.IS_DEMO,
         "has_dev_mail": settings.HAS_DEV_MAIL,
+        "is_selling": settings.STRIPE_IS_SET_UP,
     }
 
 

@@ -19,7 +19,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import credits, errors, idempotency, ledger, people, statement
+from billing import credits, errors, idempotency, ledger, packs, people, purchases, statement
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from tools_registry import pricing, registry
@@ -312,12 +312,15 @@ NO_CREDITS = "Credits can be added by the people who run this desk."
 def _refusal(refusal: errors.BillingError, of: lifecycle.Quote, account: UUID) -> dict[str, Any]:
     """The refusal for people: what is missing or in the way, and what can be done now."""
     facts = refusal.facts
+    on_offer = packs.offered() if refusal.status == 402 else []
+    enough = packs.enough_for(credits.parse(facts.get("shortfall") or facts.get("debt") or "0"), on_offer)
     shown: dict[str, Any] = {
+        "pack": packs.in_words(enough) if enough is not None else None,
         "code": refusal.code,
         "title": TITLES.get(refusal.code, "It was not started"),
         "sentence": NOTHING if refusal.code in TITLES else refusal.message,
         "reason": refusal.reason,
-        "action": NO_CREDITS if refusal.status == 402 else refusal.action,
+        "action": NO_CREDITS if refusal.status == 402 and not on_offer else refusal.action,
         "noun": of.operation.noun,
         "url": offers.form_url(of.operation),
         "resets_at": facts.get("resets_at"),
@@ -662,10 +665,12 @@ def entry(request: Any, id: UUID) -> HttpResponse:
     if line is None:
         raise Http404
     hold = line.refunds.hold if line.refunds is not None else line.hold
+    bought = purchases.moved_by(line)
     shown = line_in_words(line) | {
         "sentence": statement.tell(line),
         "sequence": line.sequence,
         "link": hold.link if hold is not None else "",
+        "purchase_url": purchases.page_of(bought.id) if bought is not None else "",
         "size": credits.display(line.amount) if line.amount and not line.balance_delta else "",
     }
     context = {

@@ -4,6 +4,7 @@
    data-open="id", data-close              opens and closes a <dialog>
    dialog[data-modal]                      is shown as a modal when it arrives open
    data-copy="#id"                         copies that element's text or value
+   data-print                              prints the page
    data-dismiss                            removes the notice it stands in
    time[data-as="ago|clock|time|day|moment"]     is told in the reader's own zone
    output[data-of="id"], data-count="id"   shows a range's value, counts a text's characters
@@ -108,7 +109,7 @@
   }
 
   document.addEventListener("click", function (event) {
-    var target = event.target.closest("[data-theme-choice],[data-open],[data-close],[data-copy],[data-dismiss]");
+    var target = event.target.closest("[data-theme-choice],[data-open],[data-close],[data-copy],[data-dismiss],[data-print]");
     all("details.menu[open]").forEach(function (menu) { if (!menu.contains(event.target)) menu.open = false; });
     if (event.target instanceof HTMLDialogElement && event.target.matches("dialog.modal:modal")) {
       var box = event.target.getBoundingClientRect();
@@ -125,6 +126,7 @@
       var open = target.closest("dialog");
       if (open) { event.preventDefault(); open.close(); }
     }
+    if ("print" in target.dataset) window.print();
     if ("dismiss" in target.dataset) target.closest(".notice").remove();
     if (target.dataset.copy) {
       var source = document.querySelector(target.dataset.copy);

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from billing import clock
+from billing import clock, packs
 from generations import roles, routes
 from generations.models import SettlementRule
 from generations.settlement import SHIPPED_RULES
@@ -12,7 +12,8 @@ from tools_registry.models import ToolCost
 
 class Command(BaseCommand):
     help = (
-        "Puts the shipped prices, rules, routes and roles where there are none yet; never touches what staff have made."
+        "Puts the shipped prices, rules, routes, roles and packs where there are none yet; never touches what "
+        "staff have made."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,6 +28,8 @@ class Command(BaseCommand):
         SettlementRule.objects.bulk_create(new, ignore_conflicts=True)
         routes_made = routes.install()
         roles_made = roles.install()
+        packs_made = packs.install()
         self.stdout.write(
-            f"{len(costs)} prices, {len(new)} settlement rules, {routes_made} routes and {roles_made} roles installed"
+            f"{len(costs)} prices, {len(new)} settlement rules, {routes_made} routes, {roles_made} roles and "
+            f"{packs_made} packs installed"
         )
