@@ -19,7 +19,7 @@ from rest_framework import serializers
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.response import Response
 
-from . import audit, clock, credits, errors, idempotency, ledger, people, refusals, statement, steps, tokens
+from . import audit, clock, credits, errors, idempotency, ledger, people, plans, refusals, statement, steps, tokens
 from .models import Account, Audit, Entry, Hold, Lot, Membership, Notice, SpendLimit, Token, new_id
 from .rest import (
     AmountField,
@@ -113,17 +113,20 @@ def _values(values: statement.Values) -> dict[str, int]:
 def _balance_now(account: UUID, user: Any) -> dict[str, Any]:
     values, lots, now = statement.values_now(account)
     expiry = statement.next_expiry(lots)
+    enrollment = plans.in_force(account)
+    allocation = plans.next_allocation(enrollment)
+    tier = enrollment.plan.slug if enrollment is not None else None
+    monthly = enrollment.plan.monthly_credits if enrollment is not None else 0
     return {
         **_values(values),
         "at": now,
-        # Plans come with payments; until then nobody has one.
-        "plan": {"tier": None, "monthly_credits": 0},
-        "tier": None,
-        "tier_credits": 0,
+        "plan": {"tier": tier, "monthly_credits": monthly},
+        "tier": tier,
+        "tier_credits": monthly,
         "usage": statement.use_of(account, user.pk, now),
         "alerts": list(Notice.objects.filter(account=account, seen_at=None).order_by("-id")[:20]),
         "next_expiry": {"at": expiry[0], "amount": expiry[1]} if expiry else None,
-        "next_allocation": None,
+        "next_allocation": {"at": allocation[0], "amount": allocation[1]} if allocation else None,
     }
 
 

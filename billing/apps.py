@@ -13,6 +13,7 @@ class BillingConfig(AppConfig):
         columns.register()
         from allauth.account.signals import email_confirmed
 
-        from . import people
+        from . import people, stripe_inbox, subscriptions
 
+        stripe_inbox.EFFECTS.update(subscriptions.EFFECTS)
         email_confirmed.connect(people.enroll_verified, dispatch_uid="free plan")

@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Min, Q
 
@@ -33,7 +34,7 @@ log = structlog.get_logger("holdfast.plans")
 State = Enrollment.State
 IN_FORCE = [State.TRIAL, State.ACTIVE, State.GRACE, State.PAUSED]
 GRACE = timedelta(days=7)
-# What is granted for a month that we hear of late can be spent for so long at least.
+# What is granted for a month that is over when we hear of it can be spent for so long.
 SPENDABLE_AT_LEAST = timedelta(days=7)
 BATCH = 100
 PAGE = "/account/plan"
@@ -50,6 +51,12 @@ def install() -> int:
 def in_force(account: UUID) -> Enrollment | None:
     """The account's plan as it is now; None where it is on none."""
     return Enrollment.objects.select_related("plan", "next_plan").filter(account=account, state__in=IN_FORCE).first()
+
+
+def offered() -> list[Plan]:
+    """What there is to choose, in its order: of the plans with a price none where no Stripe is set up. One query."""
+    every = Plan.objects.filter(is_offered=True)
+    return list(every if settings.STRIPE_IS_SET_UP else every.filter(price_minor=0))
 
 
 # The Free plan
@@ -172,10 +179,10 @@ def _allocate(grants: Sequence[_Grant], moment: datetime) -> dict[UUID, Exceptio
     for id, one in zip(ids, grants, strict=True):
         words = one.words or f"{one.plan.title}, {_span(one.period)}"
         terms: dict[str, Any] = {
-            "actor": "stripe" if one.sold else "clock",
+            "actor": "stripe" if one.row.stripe_subscription else "clock",
             "user": one.row.user_id,
             "source": "plan",
-            "expires_at": max(one.period.end, moment + SPENDABLE_AT_LEAST) if one.sold else one.period.end,
+            "expires_at": one.period.end if one.period.end > moment else moment + SPENDABLE_AT_LEAST,
         }
         granted: list[steps.Step] = []
         if one.amount:
@@ -415,6 +422,22 @@ def told(
         return str(row.state)
 
 
+def asked(enrollment: UUID, *, is_ending: bool, next_plan: Plan | None) -> None:
+    """Stripe took what was asked for the end of the month."""
+    with _locked(enrollment) as (row, _):
+        if row.state == State.ENDED:
+            return
+        row.ends_with_period, row.next_plan = is_ending, next_plan
+        row.save(update_fields=["ends_with_period", "next_plan"])
+
+
+def note_intent(invoice: str, intent: str) -> bool:
+    """What the invoice granted knows what paid it; False where it granted nothing yet."""
+    of = Allocation.objects.filter(stripe_invoice=invoice)
+    of.filter(stripe_intent="").update(stripe_intent=intent)
+    return of.exists()
+
+
 def payment_failed(enrollment: UUID, invoice: str, subscription: str) -> str:
     """The plan's features stay for seven days in which the payment may still succeed; in words."""
     with _locked(enrollment) as (row, _):
@@ -431,8 +454,8 @@ def payment_failed(enrollment: UUID, invoice: str, subscription: str) -> str:
                     row.account_id,
                     f"plan-unpaid:{invoice}",
                     f"The payment for {row.plan.title} failed",
-                    body=f"Your plan stays until {_day(row.grace_until)}, and no new monthly credits come until it is "
-                    "paid. After that the account is on the Free plan. Credits you have stay as they are.",
+                    body=f"Your plan stays until {say_day(row.grace_until)}, and no new monthly credits come until it "
+                    "is paid. After that the account is on the Free plan. Credits you have stay as they are.",
                     link=PAGE,
                     level="warning",
                 )
@@ -449,6 +472,14 @@ def end(enrollment: UUID, subscription: str = "") -> str:
             return "had ended"
         _end(row, now())
     return "ended"
+
+
+def give_up(enrollment: UUID) -> str:
+    """An enrollment that was never paid for is over; one that was is left as it is."""
+    with _locked(enrollment) as (row, _):
+        if row.state == State.PENDING:
+            _end(row, now())
+    return str(row.state)
 
 
 def _end(row: Enrollment, moment: datetime) -> None:
@@ -504,8 +535,13 @@ def _compare(row: Enrollment, plan: Plan, sold: Sold) -> None:
         raise Mismatch(f"{sold.invoice} was paid in {sold.currency}, the plan costs {plan.currency}", str(row.id))
 
 
-def _day(at: datetime) -> str:
+def say_day(at: datetime) -> str:
     return f"{at.day} {at:%B %Y}"
+
+
+def whole(micro: int) -> str:
+    """Credits without decimals where there are none: "1,400"."""
+    return credits.display(micro).removesuffix(".00")
 
 
 # What there is to say
@@ -534,6 +570,15 @@ def _next_free(account: UUID, at: datetime) -> tuple[datetime, int] | None:
     month = periods.month_of(anchor, at)
     is_given = earlier.filter(period=_free_month(month)).exists()
     return (month.end if is_given else at), plan.monthly_credits
+
+
+def this_month(row: Enrollment) -> tuple[int, int]:
+    """What the plan granted for the month that goes on, and what of it can still be spent or is held."""
+    if row.period_end is None:
+        return 0, 0
+    granted = Allocation.objects.filter(account=row.account_id, enrollment=row.id, ends_at=row.period_end)
+    lots = Lot.objects.filter(account=row.account_id, payment__in=granted.values("payment"))
+    return sum(lot.amount for lot in lots), sum(lot.remaining for lot in lots)
 
 
 def upgrade_gives(row: Enrollment, plan: Plan, moment: datetime) -> tuple[int, int, int]:

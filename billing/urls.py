@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from . import api, callbacks, pages, shop_api, shop_pages
+from . import api, callbacks, pages, plan_api, plan_pages, shop_api, shop_pages
 
 API: list[URLPattern] = [
     path("api/credits/balance", api.Balance.as_view(), name="api_balance"),
@@ -12,6 +12,8 @@ API: list[URLPattern] = [
     path("api/credits/lots", api.Lots.as_view(), name="api_lots"),
     path("api/credits/limits", api.Limits.as_view(), name="api_limits"),
     path("api/packs", shop_api.Packs.as_view(), name="api_packs"),
+    path("api/plans", plan_api.Plans.as_view(), name="api_plans"),
+    path("api/payments/subscribe", plan_api.Subscribe.as_view(), name="api_subscribe"),
     path("api/payments/buy-credits", shop_api.BuyCredits.as_view(), name="api_buy_credits"),
     path("api/purchases", shop_api.Purchases.as_view(), name="api_purchases"),
     path("api/purchases/<uuid:id>", shop_api.OnePurchase.as_view(), name="api_purchase"),
@@ -38,6 +40,10 @@ PAGES: list[URLPattern] = [
     path("account/credits/purchases/<uuid:id>", shop_pages.purchase, name="purchase"),
     path("account/credits/purchases/<uuid:id>/live", shop_pages.purchase_live, name="purchase_live"),
     path("account/credits/purchases/<uuid:id>/receipt", shop_pages.purchase_receipt, name="purchase_receipt"),
+    path("account/plan", plan_pages.account_plan, name="account_plan"),
+    path("account/plan/subscribe", plan_pages.subscribe, name="plan_subscribe"),
+    path("account/plan/portal", plan_pages.portal, name="plan_portal"),
+    path("account/plan/<slug:act>", plan_pages.plan_act, name="plan_act"),
     path("account/settings/credits", pages.settings_credits, name="settings_credits"),
     path("account/settings/tokens", pages.settings_tokens, name="settings_tokens"),
     path("account/settings/tokens/<uuid:id>/revoke", pages.revoke_token, name="revoke_token"),

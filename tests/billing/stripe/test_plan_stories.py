@@ -1,0 +1,403 @@
+"""Stories of plans, played at the small Stripe by its own clock; balances after each line can be checked by hand.
+
+What happens there comes here by its events. Each story is told twice: in order, while Stripe's API cannot be asked, so
+by what the events say alone; and each event twice, the last first, where the API can be asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from billing import plans, stripe_inbox, subscriptions, tasks
+from billing.clock import now
+from billing.credits import MICRO
+from billing.models import Allocation, Dispute, Enrollment, InboxEvent, Lot, Plan, SpendLimit
+from tests.conftest import Clock
+
+from ..purse import Purse
+from .conftest import KEY, SECRET, Sink, StandIn
+from .told import signed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ORDERS = ["by events alone", "last first and twice"]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@dataclass
+class Town:
+    """An account, a person, and a Stripe of their own; the two clocks go together."""
+
+    purse: Purse
+    person: Any
+    stand_in: StandIn
+    settings: Any
+    order: str
+    heard: int = 0
+
+    def go_to(self, moment: str) -> None:
+        """It is then: what was due at Stripe has happened, was heard, and our worker did what is due."""
+        self.stand_in.post("advance", to=int(at(moment).timestamp()))
+        self.set_clock(moment)
+        self.hear()
+        self.work()
+
+    def set_clock(self, moment: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute('UPDATE holdfast_clock SET "offset" = %s - clock_timestamp()', [at(moment)])
+
+    def hear(self) -> None:
+        """What happened since has come and was applied, whatever the order."""
+        told = self.stand_in.events()
+        new, self.heard = told[self.heard :], len(told)
+        if "last first" in self.order:
+            new = [event for event in reversed(new) for _ in range(2)]
+        self.settings.STRIPE_IS_SET_UP = "alone" not in self.order
+        for event in new:
+            body = json.dumps(event).encode()
+            assert stripe_inbox.receive(body, signed(body, secret=SECRET)) == 200
+            stripe_inbox.apply_due()
+        for _ in range(4):  # what could not be applied yet is tried again
+            InboxEvent.objects.filter(next_try_at__gt=now()).update(next_try_at=now())
+            stripe_inbox.apply_due()
+        self.settings.STRIPE_IS_SET_UP = True
+        # What can only be looked up waits until it can be: refunds, and what paid an invoice that granted nothing.
+        waits = ["invoice_payment.paid", "charge.refunded"]
+        left = InboxEvent.objects.filter(state__in=["received", "failed"]).exclude(type__in=waits)
+        assert list(left.values_list("type", "outcome")) == []
+
+    def work(self) -> None:
+        tasks.expire_lots()
+        plans.allocate_free()
+        subscriptions.end_graces()
+
+    # Acts
+
+    def verify(self) -> None:
+        plans.begin_free(self.purse.id, self.person.pk)
+
+    def subscribe(self, slug: str) -> None:
+        row, _ = subscriptions.subscribe(self.purse.id, slug, user=self.person, site="https://desk.test")
+        assert row.state == "pending"
+        assert row.checkout_url
+        self.stand_in.pay(str(row.stripe_session))
+
+    def change(self, slug: str) -> None:
+        assert subscriptions.change(self.purse.id, slug)
+
+    def cancel(self) -> None:
+        assert subscriptions.cancel(self.purse.id)
+
+    def keep(self) -> None:
+        assert subscriptions.keep(self.purse.id)
+
+    def go_on(self) -> None:
+        assert subscriptions.go_on(self.purse.id)
+
+    def card(self, behaves: str) -> None:
+        self.stand_in.post(f"card/{self.customer}", card=behaves)
+        client = subscriptions.checkout.client()
+        customer = client.v1.customers.retrieve(self.customer)
+        method = customer.invoice_settings.default_payment_method  # type: ignore[union-attr]
+        client.v1.subscriptions.update(self.subscription, {"default_payment_method": str(method)})
+
+    def pause(self) -> None:
+        self.stand_in.post(f"pause/{self.subscription}")
+
+    def end_at_stripe(self) -> None:
+        subscriptions.checkout.client().v1.subscriptions.cancel(self.subscription)
+
+    def spend(self, credits: str) -> None:
+        self.purse.charge(int(credits) * MICRO)
+
+    def buy(self, credits: str) -> None:
+        self.purse.grant(int(credits) * MICRO, source="pack")
+
+    def refund(self, pence: str) -> None:
+        """Given back at Stripe, of the last month that was paid."""
+        self.stand_in.post("refund", payment_intent=self.paid_by, amount=int(pence))
+
+    def dispute(self) -> None:
+        self.stand_in.post(f"dispute/{self.paid_by}")
+
+    def win(self) -> None:
+        name = Dispute.objects.get(account=self.purse.id).stripe_dispute
+        self.stand_in.post(f"disputes/{name}", status="won")
+
+    def nothing(self) -> None:
+        pass
+
+    @property
+    def enrollment(self) -> Enrollment:
+        return Enrollment.objects.exclude(stripe_subscription=None).get(account=self.purse.id, plan__price_minor__gt=0)
+
+    @property
+    def subscription(self) -> str:
+        return str(self.enrollment.stripe_subscription)
+
+    @property
+    def customer(self) -> str:
+        return str(subscriptions.checkout.customer_of(self.purse.id, ""))
+
+    @property
+    def paid_by(self) -> str:
+        newest = Allocation.objects.filter(account=self.purse.id).exclude(stripe_intent="").order_by("starts_at").last()
+        assert newest is not None
+        return newest.stripe_intent
+
+    @property
+    def stands(self) -> str:
+        row = plans.in_force(self.purse.id)
+        if row is None:
+            return "none"
+        words = row.plan.slug if row.state == "active" else f"{row.plan.slug} {row.state}"
+        if row.ends_with_period:
+            words += ", ends"
+        return words + (f", then {row.next_plan.slug}" if row.next_plan else "")
+
+
+Line = tuple[str, str, int, str]
+STORIES: dict[str, list[Line]] = {
+    # name: (when, what, credits available afterwards, plan)
+    "renewed twice": [
+        ("2027-01-21 10:00", "verify", 300, "free"),
+        ("2027-01-21 10:05", "subscribe supporter", 3300, "supporter"),
+        ("2027-02-21 10:00", "nothing", 3000, "supporter"),  # the free credits' month is over
+        ("2027-02-21 10:06", "nothing", 3000, "supporter"),
+        ("2027-03-21 10:06", "nothing", 3000, "supporter"),
+    ],
+    "ends of months": [
+        ("2027-01-31 23:59", "verify", 300, "free"),
+        ("2027-01-31 23:59", "subscribe supporter", 3300, "supporter"),
+        ("2027-02-28 23:58", "nothing", 3300, "supporter"),
+        ("2027-03-01 00:00", "nothing", 3000, "supporter"),
+        ("2027-03-31 23:58", "nothing", 3000, "supporter"),
+        ("2027-04-01 00:00", "spend 100", 2900, "supporter"),
+        ("2027-04-30 23:58", "nothing", 2900, "supporter"),
+        ("2027-05-01 00:00", "nothing", 3000, "supporter"),
+    ],
+    "a leap day": [
+        ("2028-01-31 12:00", "verify", 300, "free"),
+        ("2028-01-31 12:00", "subscribe supporter", 3300, "supporter"),
+        ("2028-02-18 12:05", "change pro", 6713, "pro"),  # 9,000 × 11 ÷ 29 = 3,413.79…
+        ("2028-02-29 12:01", "nothing", 12_000, "pro"),
+        ("2028-03-31 12:01", "nothing", 12_000, "pro"),
+    ],
+    "larger at half time": [
+        ("2027-04-10 08:00", "verify", 300, "free"),
+        ("2027-04-10 08:00", "subscribe supporter", 3300, "supporter"),
+        ("2027-04-25 08:05", "change pro", 7800, "pro"),  # 9,000 × 15 ÷ 30 = 4,500
+        ("2027-05-10 08:01", "nothing", 12_000, "pro"),
+    ],
+    "larger on the last second": [
+        ("2027-04-10 08:00", "verify", 300, "free"),
+        ("2027-04-10 08:00", "subscribe supporter", 3300, "supporter"),
+        ("2027-05-10 07:59:50", "change pro", 3600, "pro"),  # the day that has begun, paid as such: 9,000 × 1 ÷ 30
+        ("2027-05-10 08:00:40", "nothing", 12_000, "pro"),
+    ],
+    "smaller from the next month on": [
+        ("2027-04-10 08:00", "verify", 300, "free"),
+        ("2027-04-10 08:00", "subscribe pro", 12_300, "pro"),
+        ("2027-04-20 08:00", "change supporter", 12_300, "pro, then supporter"),
+        ("2027-05-10 08:01", "nothing", 3000, "supporter"),
+        ("2027-06-10 08:01", "nothing", 3000, "supporter"),
+    ],
+    "smaller, and kept after all": [
+        ("2027-04-10 08:00", "subscribe pro", 12_000, "pro"),
+        ("2027-04-20 08:00", "change supporter", 12_000, "pro, then supporter"),
+        ("2027-04-21 08:00", "keep", 12_000, "pro"),
+        ("2027-05-10 08:01", "nothing", 12_000, "pro"),
+    ],
+    "ended": [
+        ("2027-01-31 10:00", "verify", 300, "free"),
+        ("2027-02-10 10:00", "subscribe supporter", 3300, "supporter"),
+        ("2027-02-20 10:00", "cancel", 3300, "supporter, ends"),
+        ("2027-02-28 10:01", "nothing", 3000, "supporter, ends"),
+        ("2027-03-10 10:01", "nothing", 300, "free"),  # the free month from 28 Feb was not given yet
+        ("2027-03-31 10:01", "nothing", 300, "free"),
+    ],
+    "ended, and kept after all": [
+        ("2027-02-10 10:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-02-20 10:00", "cancel", 3000, "supporter, ends"),
+        ("2027-03-01 10:00", "keep", 3000, "supporter"),
+        ("2027-03-10 10:01", "nothing", 3000, "supporter"),
+    ],
+    "free again within the same free month": [
+        ("2027-01-10 10:00", "verify", 300, "free"),
+        ("2027-01-10 10:01", "spend 30", 270, "free"),
+        ("2027-01-12 10:00", "subscribe supporter", 3270, "supporter"),
+        ("2027-01-13 10:00", "end_at_stripe", 3270, "free"),  # what was paid for stays; no second 300
+        ("2027-02-10 10:01", "nothing", 3300, "free"),
+        ("2027-02-12 10:01", "nothing", 300, "free"),
+    ],
+    "not paid, then paid in time": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-05-09 08:00", "card declines", 3000, "supporter"),
+        ("2027-05-10 08:01", "nothing", 0, "supporter grace"),
+        ("2027-05-11 08:00", "card works", 0, "supporter grace"),
+        ("2027-05-13 08:01", "nothing", 3000, "supporter"),  # Stripe tries again after three days
+        ("2027-06-10 08:01", "nothing", 3000, "supporter"),
+    ],
+    "not paid in time": [
+        ("2027-04-10 08:00", "verify", 300, "free"),
+        ("2027-04-10 08:00", "subscribe supporter", 3300, "supporter"),
+        ("2027-04-11 08:00", "buy 500", 3800, "supporter"),
+        ("2027-05-09 08:00", "card declines", 3800, "supporter"),
+        ("2027-05-10 08:01", "nothing", 500, "supporter grace"),
+        ("2027-05-17 08:02", "nothing", 800, "free"),
+        ("2027-06-10 08:02", "nothing", 800, "free"),
+    ],
+    "tried for fourteen days": [
+        ("2027-04-10 08:00", "subscribe trial", 50, "trial trial"),
+        ("2027-04-24 08:01", "nothing", 1000, "trial"),
+        ("2027-05-24 08:01", "nothing", 1000, "trial"),
+    ],
+    "paused and gone on": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-04-20 08:00", "pause", 3000, "supporter paused"),
+        ("2027-05-10 08:01", "nothing", 0, "supporter paused"),
+        ("2027-05-20 08:00", "go_on", 3000, "supporter"),
+        ("2027-06-20 08:01", "nothing", 3000, "supporter"),
+    ],
+    "half the money given back": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-04-11 08:00", "spend 200", 2800, "supporter"),
+        ("2027-04-12 08:00", "refund 2250", 1300, "supporter"),
+    ],
+    "disputed and won": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-04-12 08:00", "dispute", 0, "supporter"),
+        ("2027-04-13 08:00", "win", 3000, "supporter"),
+    ],
+}
+
+
+@pytest.fixture
+def town(
+    request: pytest.FixtureRequest, purse: Purse, clock: Clock, sink: Sink, settings: Any, tmp_path: Path
+) -> Iterator[Callable[[str], Town]]:
+    stand_in = StandIn(tmp_path / "stripe.sqlite3", sink.url)
+    stand_in.settings(deliver=False)
+    settings.STRIPE_SECRET_KEY = KEY
+    settings.STRIPE_API_BASE = stand_in.url
+    settings.STRIPE_WEBHOOK_SECRETS = [SECRET]
+    settings.STRIPE_LIVE_MODE = False
+    settings.STRIPE_IS_SET_UP = True
+    plans.install()
+    Plan.objects.create(
+        slug="trial", title="Trial", price_minor=1500, monthly_credits=1000 * MICRO, trial_days=14,
+        trial_credits=50 * MICRO,
+    )  # fmt: skip
+    person = User.objects.create_user("ada", "ada@people.test")
+    yield lambda order: Town(purse, person, stand_in, settings, order)
+    stand_in.kill()
+
+
+TOLD = [(story, order) for story in STORIES for order in ORDERS]
+TOLD += [("smaller, and kept after all", "last first, alone"), ("ended, and kept after all", "last first, alone")]
+
+
+@pytest.mark.parametrize(("story", "order"), TOLD)
+def test_a_story_ends_with_the_same_balance_in_any_order(story: str, order: str, town: Callable[[str], Town]) -> None:
+    here = town(order)
+    for moment, what, available, stands in STORIES[story]:
+        here.go_to(moment)
+        act, *terms = what.split()
+        getattr(here, act)(*terms)
+        here.hear()
+        assert (here.purse.available, here.stands) == (available * MICRO, stands), f"{moment} {what}"
+        # The caps are those of the plan in force.
+        row = plans.in_force(here.purse.id)
+        assert row is not None
+        assert SpendLimit.objects.get(account=here.purse.id, source="plan").per_day == row.plan.per_day
+
+
+def test_a_month_is_granted_once_and_knows_what_paid_it(town: Callable[[str], Town]) -> None:
+    here = town("last first and twice")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    here.hear()
+    here.go_to("2027-05-10 08:01")
+    months = list(Allocation.objects.filter(account=here.purse.id).order_by("starts_at"))
+    assert [f"{month.starts_at:%d %b}" for month in months] == ["10 Apr", "10 May"]
+    assert {month.amount_minor for month in months} == {4500}
+    assert len({month.stripe_invoice for month in months}) == len({month.stripe_intent for month in months}) == 2
+    assert all(month.invoice_url for month in months)
+    assert here.purse.kinds == ["grant", "lot_expired", "grant"]
+    lots = Lot.objects.filter(account=here.purse.id, remaining__gt=0)
+    assert [lot.expires_at for lot in lots] == [months[1].ends_at]
+
+
+def test_what_a_trial_gives_is_promotional_and_given_once(town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("trial")
+    here.hear()
+    assert [(lot.is_promotional, lot.amount) for lot in Lot.objects.filter(account=here.purse.id)] == [
+        (True, 50 * MICRO)
+    ]
+    here.end_at_stripe()
+    here.hear()
+    assert not plans.may_try(here.purse.id, Plan.objects.get(slug="trial"))
+
+
+# Refusals
+
+
+def test_a_second_plan_is_not_begun_beside_a_paid_one(town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    here.hear()
+    with pytest.raises(subscriptions.AlreadySubscribed):
+        subscriptions.subscribe(here.purse.id, "pro", user=here.person, site="https://desk.test")
+    with pytest.raises(subscriptions.PlanCannotChange):
+        subscriptions.change(here.purse.id, "supporter")
+    with pytest.raises(subscriptions.PlanCannotChange):
+        subscriptions.keep(here.purse.id)
+
+
+def test_of_two_pages_begun_only_the_last_can_be_paid(town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    here.go_to("2027-04-10 08:00")
+    first, _ = subscriptions.subscribe(here.purse.id, "supporter", user=here.person, site="https://desk.test")
+    second, _ = subscriptions.subscribe(here.purse.id, "pro", user=here.person, site="https://desk.test")
+    session = subscriptions.checkout.client().v1.checkout.sessions.retrieve(str(first.stripe_session))
+    assert session.status == "expired"
+    here.stand_in.pay(str(second.stripe_session))
+    with pytest.raises(subscriptions.AlreadySubscribed):  # paid, and not heard of yet
+        subscriptions.subscribe(here.purse.id, "pro", user=here.person, site="https://desk.test")
+    here.hear()
+    assert here.stands == "pro"
+    first.refresh_from_db()
+    assert first.state == "ended"
+
+
+def test_a_page_that_nobody_paid_gives_nothing(town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    here.go_to("2027-04-10 08:00")
+    here.verify()
+    subscriptions.subscribe(here.purse.id, "supporter", user=here.person, site="https://desk.test")
+    here.go_to("2027-04-12 08:00")
+    assert (here.purse.available, here.stands) == (300 * MICRO, "free")
+    assert Enrollment.objects.filter(account=here.purse.id, state="ended").count() == 1
+
+
+@pytest.mark.parametrize("slug", ["free", "gold", ""])
+def test_what_is_not_sold_cannot_be_subscribed_to(slug: str, town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    with pytest.raises(subscriptions.PlanNotOffered):
+        subscriptions.subscribe(here.purse.id, slug, user=here.person, site="https://desk.test")
+    assert not Enrollment.objects.exists()
