@@ -219,7 +219,7 @@ def finalize(book: Book, invoice: Thing, *, is_told: bool = True) -> Thing:
     now = book.now()
     book.alter(
         invoice, status="open", number=f"{customer['invoice_prefix']}-{made:04}", effective_at=now,
-        hosted_invoice_url=f"{BASE}/invoices/{invoice['id']}", invoice_pdf=f"{BASE}/invoices/{invoice['id']}/pdf",
+        hosted_invoice_url=f"{BASE}/invoices/{invoice['id']}",
         status_transitions=invoice["status_transitions"] | {"finalized_at": now},
     )  # fmt: skip
     if is_told:

@@ -55,6 +55,7 @@ CONTROLS: dict[str, Any] = {
     "reorder": False,  # the newest event first
     "retry_seconds": None,  # a fixed pause between tries; None: growing ones
     "hang_seconds": 0.0,  # how long the API waits before it does anything
+    "late_seconds": 0.0,  # how long it waits after it has done it, before it says so
     "down": False,  # the API answers 503
     "events_made": 0,
     "invoices_made": 0,

@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(401, "invalid_request_error", "Invalid API Key provided, or none.")
         if url.path.startswith("/_control/"):
             return self.control(method, url.path.removeprefix("/_control/"), url.query, body)
-        return self.api(method, url.path, url.query if method != "POST" else body, request)
+        return self.api_late(method, url.path, url.query if method != "POST" else body, request)
 
     def read_body(self) -> str:
         length = self.headers.get("Content-Length", "0")
@@ -157,6 +157,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.keep(key, path, query, said, request)
             return said
 
+    def api_late(self, method: str, path: str, query: str, request: str) -> Answer:
+        """What the API says, kept back for as long as the controls ask: done, and said too late."""
+        try:
+            return self.api(method, path, query, request)
+        finally:
+            time.sleep(float(self.book.controls["late_seconds"]))
+
     def answered(self, key: str, path: str, query: str) -> Answer | None:
         """What was answered to the same key; another request with it is refused."""
         row = self.book.db.execute("SELECT * FROM answers WHERE key = ?", (key,)).fetchone()
@@ -191,7 +198,7 @@ class Handler(BaseHTTPRequestHandler):
     # The pages -------------------------------------------------------------------------------------------------------
 
     def page(self, method: str, path: str, body: str) -> Answer:
-        found = re.fullmatch(r"/(checkout|invoices|receipts|portal)/([A-Za-z0-9_]+)(?:/pdf)?", path)
+        found = re.fullmatch(r"/(checkout|invoices|receipts|portal)/([A-Za-z0-9_]+)", path)
         if not found:
             raise missing("page", path)
         book, name = self.book, found[2]

@@ -131,13 +131,14 @@ class StandIn:
         return [event for event in self.get("events")["events"] if not types or event["type"] in types]
 
 
-def new_client(url: str, key: str = KEY, version: str | None = None) -> stripe.StripeClient:
+def new_client(url: str, key: str = KEY, version: str | None = None, seconds: float = 60) -> stripe.StripeClient:
     """The official SDK, speaking to the stand-in."""
     return stripe.StripeClient(
         key,
         stripe_version=version or django_settings.STRIPE_API_VERSION,
         base_addresses={"api": url},
         max_network_retries=0,
+        http_client=stripe.RequestsClient(timeout=seconds),
     )
 
 

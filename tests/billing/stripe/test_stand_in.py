@@ -332,6 +332,33 @@ def test_it_can_be_down_and_it_can_hang(stripe_client: stripe.StripeClient, stan
         httpx.get(f"{stand_in.url}/v1/customers", headers=headers, timeout=0.3)
 
 
+def test_what_was_done_and_said_too_late_is_there_for_the_same_key(
+    stripe_client: stripe.StripeClient, stand_in: StandIn
+) -> None:
+    customer = new_customer(stripe_client).id
+    stand_in.settings(late_seconds=2)
+    hasty = new_client(stand_in.url, seconds=0.5)
+    with pytest.raises(stripe.APIConnectionError):
+        pack_session(hasty, "too-late", customer=customer)
+    stand_in.settings(late_seconds=0)
+    there = stripe_client.v1.checkout.sessions.list().data
+    assert [one.id for one in there] == [pack_session(stripe_client, "too-late", customer=customer).id]
+
+
+def test_while_a_secret_is_replaced_events_are_signed_by_both(
+    stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink
+) -> None:
+    stand_in.post("webhook", secrets=["whsec_new", SECRET])
+    new_customer(stripe_client)
+    stand_in.flush()
+    stand_in.post("webhook", secrets=[SECRET])
+    body, signature = sink.caught[0]
+    for secret in ("whsec_new", SECRET):
+        assert stripe.Webhook.construct_event(body, signature, secret)
+    with pytest.raises(stripe.SignatureVerificationError):
+        stripe.Webhook.construct_event(body, signature, "whsec_other")
+
+
 def test_a_killed_server_forgets_nothing(stripe_client: stripe.StripeClient, stand_in: StandIn, sink: Sink) -> None:
     sink.status = 503
     session = pack_session(stripe_client, "kept", customer=new_customer(stripe_client).id)
