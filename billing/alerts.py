@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.admin.utils import quote
 from django.db.models import Count
 from django.urls import NoReverseMatch, reverse
 
@@ -192,7 +193,7 @@ def page_of(alert: Alert) -> str:
     if not kind.page_of_key or not alert.key:
         return ""
     try:
-        return reverse(kind.page_of_key, args=[alert.key])
+        return reverse(kind.page_of_key, args=[quote(alert.key)])
     except NoReverseMatch:
         return ""
 

@@ -839,7 +839,10 @@ class Purchase(models.Model):
             models.Index(name="purchase_newest", fields=["account", "-id"]),
             models.Index(name="purchase_waiting", fields=["created_at"], condition=Q(state__in=["created", "open"])),
         ]
-        permissions = [("refund_purchase", "Can refund a purchase at Stripe")]
+        permissions = [
+            ("refund_purchase", "Can refund a purchase at Stripe"),
+            ("view_revenue", "Can see revenue and liability"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.credits // 1_000_000:,} credits"
@@ -959,7 +962,9 @@ class InboxEvent(models.Model):
             models.Index(name="inbox_due", fields=["next_try_at"], condition=Q(state__in=["received", "failed"])),
             models.Index(name="inbox_newest", fields=["-received_at"]),
             models.Index(
-                name="inbox_unmirrored", fields=["received_at"], condition=Q(mirrored_at=None) & Q(state="applied")
+                name="inbox_unmirrored",
+                fields=["received_at"],
+                condition=Q(mirrored_at=None) & Q(state__in=["applied", "ignored"]),
             ),
         ]
         permissions = [("replay_event", "Can have an event of Stripe applied again")]

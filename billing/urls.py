@@ -1,8 +1,10 @@
 """Billing's addresses: the JSON counter, then the pages."""
 
+from django.contrib import admin
 from django.urls import URLPattern, path
 
 from . import api, callbacks, pages, plan_api, plan_pages, shop_api, shop_pages
+from .admin import earnings
 
 API: list[URLPattern] = [
     path("api/credits/balance", api.Balance.as_view(), name="api_balance"),
@@ -51,4 +53,9 @@ PAGES: list[URLPattern] = [
     path("account/notices/<uuid:id>/seen", pages.notice_seen, name="notice_seen"),
 ]
 
-urlpatterns = API + WEBHOOKS + PAGES
+STAFF: list[URLPattern] = [
+    path("admin/revenue/", admin.site.admin_view(earnings.page), name="revenue"),
+    path("admin/revenue.csv", admin.site.admin_view(earnings.download), name="revenue_csv"),
+]
+
+urlpatterns = API + WEBHOOKS + PAGES + STAFF

@@ -605,6 +605,24 @@ UNFOLD = {
                 ],
             },
             {
+                "title": "Sales",
+                "separator": True,
+                "items": [
+                    _listed("Purchases", "shopping_bag", "billing.purchase"),
+                    _listed("Refunds", "undo", "billing.refunding"),
+                    _listed("Disputes", "gavel", "billing.dispute"),
+                    _listed("Packs", "inventory", "billing.pack"),
+                    _listed("Plans", "event_repeat", "billing.plan"),
+                    _listed("Stripe’s events", "inbox", "billing.inboxevent"),
+                    {
+                        "title": "Revenue",
+                        "icon": "monitoring",
+                        "link": reverse_lazy("revenue"),
+                        "permission": lambda request: request.user.has_perm("billing.view_revenue"),
+                    },
+                ],
+            },
+            {
                 "title": "Work",
                 "separator": True,
                 "items": [

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
@@ -237,7 +238,7 @@ class WithActs:
                 "icon": act.icon,
                 "is_dangerous": act.is_dangerous,
                 "url": reverse(
-                    f"admin:{opts.app_label}_{opts.model_name}_{act.name}", args=[] if row is None else [row.pk]
+                    f"admin:{opts.app_label}_{opts.model_name}_{act.name}", args=[] if row is None else [quote(row.pk)]
                 ),
             }
             for act in (self.list_acts if row is None else self.acts)
@@ -262,7 +263,7 @@ class WithActs:
             raise PermissionDenied
         row = None
         if object_id is not None:
-            row = self.get_object(request, object_id)  # type: ignore[attr-defined]
+            row = self.get_object(request, unquote(object_id))  # type: ignore[attr-defined]
             if row is None:
                 raise Http404
         form = act.form(row=row, initial={"once": new_id(), **act.initial(row), **act.prefilled(request.GET)})

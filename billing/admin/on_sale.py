@@ -50,17 +50,17 @@ class SlugTaken(errors.BillingError):
 # Fields
 
 
-class PriceField(forms.CharField):
+class PriceField(forms.Field):
     """Money as a plain decimal; the cleaned value is whole smallest units. What would need rounding is refused."""
 
     widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
     def __init__(self, *, may_be_zero: bool = False, currency: str = "gbp", **options: Any) -> None:
         self.may_be_zero, self.currency = may_be_zero, currency
-        super().__init__(max_length=20, **options)
+        super().__init__(**options)
 
-    def to_python(self, value: Any) -> Any:
-        written = super().to_python(value)
+    def to_python(self, value: Any) -> int | None:
+        written = str(value or "").strip()
         if not written:
             return None
         whole, point, part = written.partition(".")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.contrib.admin.utils import quote
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -87,7 +88,7 @@ def yes_or_no(value: bool | None) -> str:
 def address(of: type[Model] | Model, pk: Any = None) -> str:
     """Where staff see that row."""
     name = f"admin:{of._meta.app_label}_{of._meta.model_name}_change"
-    return reverse(name, args=[of.pk if pk is None else pk])
+    return reverse(name, args=[quote(of.pk if pk is None else pk)])
 
 
 def link(of: type[Model] | Model, pk: Any = None, words: Any = None) -> SafeString:

@@ -117,6 +117,9 @@ class RefundPurchase(StaffAct):
 
     def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
         """The row is stored in the act's transaction and sent after it; what became of it is read from the row."""
+        if not Refunding.objects.filter(id=cleaned["once"]).exists():
+            # Before it would wait for a second person, who could only decline it.
+            giving_back.refuse(row, cleaned["amount_minor"])
         said = super().carry_out(request, row, cleaned)
         made = Refunding.objects.filter(id=cleaned["once"]).first()
         return said if made is None else _became(made, self.done)

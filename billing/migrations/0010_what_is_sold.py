@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(fields=["-received_at"], name="inbox_newest"),
                     models.Index(
-                        condition=models.Q(("mirrored_at", None), ("state", "applied")),
+                        condition=models.Q(("mirrored_at", None), ("state__in", ["applied", "ignored"])),
                         fields=["received_at"],
                         name="inbox_unmirrored",
                     ),
@@ -410,7 +410,10 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "permissions": [("refund_purchase", "Can refund a purchase at Stripe")],
+                "permissions": [
+                    ("refund_purchase", "Can refund a purchase at Stripe"),
+                    ("view_revenue", "Can see revenue and liability"),
+                ],
             },
         ),
         migrations.CreateModel(

@@ -6,6 +6,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
@@ -17,7 +18,7 @@ from tests.billing.purse import Purse
 def url_of(row: Any, act: str) -> str:
     """Where the act on the row has its page."""
     name = "billing_account" if isinstance(row, Purse) else f"{row._meta.app_label}_{row._meta.model_name}"
-    return reverse(f"admin:{name}_{act}", args=[row.id])
+    return reverse(f"admin:{name}_{act}", args=[quote(row.id)])
 
 
 class Colleague:

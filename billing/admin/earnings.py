@@ -1,0 +1,160 @@
+"""The page of revenue and liability: what is owed in credits, what lapsed, and what is earned, by month; and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date
+from io import StringIO
+from typing import Any
+
+from django.contrib import admin
+from django.core.cache import cache
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.views.decorators.http import require_safe
+
+from billing import credits, revenue
+from billing import money as prices
+from billing.alerts import moment_words
+from billing.api import defused
+
+from .parts import Figure, Section, money
+
+PERMISSION = "billing.view_revenue"
+KEPT_SECONDS = 300
+MONTHS = 12
+COLUMNS = (
+    "month",
+    "currency",
+    "opening_liability",
+    "sold",
+    "given_back",
+    "recognised_revenue",
+    "closing_liability",
+    "expired_paid_credits",
+)
+
+
+def _figures() -> revenue.Figures:
+    """The figures, not older than KEPT_SECONDS: they read every line of the months."""
+    found: revenue.Figures | None = cache.get("admin-revenue")
+    if found is None:
+        found = revenue.figures(MONTHS)
+        cache.set("admin-revenue", found, KEPT_SECONDS)
+    return found
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    if not request.user.has_perm(PERMISSION):
+        raise PermissionDenied
+    found = _figures()
+    context = {
+        **admin.site.each_context(request),
+        "title": "Revenue",
+        "figures": _standing(found),
+        "csv_url": reverse("revenue_csv"),
+        "at": moment_words(found.at),
+        "sections": [*_months(found), _breakage(found)],
+    }
+    request.current_app = admin.site.name
+    return TemplateResponse(request, "admin/revenue.html", context)
+
+
+@require_safe
+def download(request: HttpRequest) -> HttpResponse:
+    """The same months as CSV: money in the currency's own unit, credits as decimals, the breakage in each row."""
+    if not request.user.has_perm(PERMISSION):
+        raise PermissionDenied
+    found, text = _figures(), StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for month in found.months:
+        sums = (month.opening, month.sold, month.given_back, month.recognised, month.closing)
+        lost = credits.format(found.breakage[month.starts_on])
+        cells = [_plain(minor, month.currency) for minor in sums]
+        writer.writerow([f"{month.starts_on:%Y-%m}", defused(month.currency), *cells, lost])
+    response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="revenue-{found.at:%Y-%m-%d}.csv"'
+    return response
+
+
+def _plain(minor: int, currency: str) -> str:
+    """A number that a spreadsheet adds up: "-12.50". Nobody's words, so not a formula."""
+    if currency.lower() in prices.WHOLE:
+        return str(minor)
+    return f"{'-' if minor < 0 else ''}{abs(minor) // 100}.{abs(minor) % 100:02d}"
+
+
+def signed(minor: int, currency: str) -> Any:
+    """Money in a table, with a minus where revenue was undone."""
+    shown = f"−{prices.words(-minor, currency)}" if minor < 0 else prices.words(minor, currency)
+    return format_html('<span class="n{}">{}</span>', "" if minor else " quiet", shown)
+
+
+def _standing(found: revenue.Figures) -> list[Figure]:
+    this_month = [month for month in found.months if month.starts_on == found.at.date().replace(day=1)]
+    soon = f"in the next {revenue.EXPIRING_DAYS} days"
+    return [
+        *(
+            Figure(f"Owed in credits, {currency.upper()}", prices.words(owed, currency), "received and not earned yet")
+            for currency, owed in found.liability.items()
+        ),
+        *(
+            Figure(
+                f"Earned this month, {month.currency.upper()}",
+                signed(month.recognised, month.currency),
+                f"sold {prices.words(month.sold, month.currency)}",
+            )
+            for month in this_month
+        ),
+        Figure("Paid credits outstanding", credits.display(found.paid), _soon(found.expiring_paid, soon)),
+        Figure("Promotional ones", credits.display(found.promotional), _soon(found.expiring_promotional, soon)),
+    ]
+
+
+def _soon(expiring: int, soon: str) -> str:
+    return f"{credits.display(expiring)} expire {soon}" if expiring else f"none expire {soon}"
+
+
+def _months(found: revenue.Figures) -> list[Section]:
+    """A table for each currency; one that says so where nothing was ever sold."""
+    headers = ("Month", "Owed before", "Sold", "Given back", "Earned", "Owed after")
+    if not found.liability:
+        return [Section("By month", headers, empty="Nothing was sold yet.")]
+    return [
+        Section(
+            f"By month, {currency.upper()}",
+            headers,
+            [
+                [
+                    _named(month.starts_on),
+                    signed(month.opening, currency),
+                    signed(month.sold, currency),
+                    signed(month.given_back, currency),
+                    signed(month.recognised, currency),
+                    signed(month.closing, currency),
+                ]
+                for month in found.months
+                if month.currency == currency
+            ],
+            numbers=frozenset(range(1, 6)),
+        )
+        for currency in found.liability
+    ]
+
+
+def _breakage(found: revenue.Figures) -> Section:
+    return Section(
+        "Paid credits that expired unspent",
+        ("Month", "Credits"),
+        [[_named(month), money(lost, "" if lost else "quiet")] for month, lost in found.breakage.items()],
+        numbers=frozenset({1}),
+    )
+
+
+def _named(month: date) -> str:
+    return f"{month:%B %Y}"
