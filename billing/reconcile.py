@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 from django.db import connection, transaction
 
-from . import chain
+from . import chain, sale_laws
 
 ACCOUNTS_PER_SNAPSHOT = 1000
 ENTRIES_PER_SNAPSHOT = 100_000
@@ -467,6 +467,7 @@ _LAWS = (
     _CLAW_BACK_LINES,
     _KEYS,
     _IMPORTS,
+    *sale_laws.LAWS,
 )
 
 
