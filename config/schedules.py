@@ -23,6 +23,7 @@ SCHEDULES = (
     Periodic("outputs-orphans", "generations.keeping.sweep_orphans", 24 * 60),
     Periodic("generations-watch", "generations.monitoring.watch", 1),
     Periodic("billing-sweep", "billing.tasks.sweep", 1),
+    Periodic("billing-mirror", "billing.mirror.sweep", 1),
     Periodic("billing-clean", "billing.tasks.clean", 24 * 60),
     Periodic("billing-reconcile-stripe", "billing.tasks.reconcile_stripe", 24 * 60),
 )

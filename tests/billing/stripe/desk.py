@@ -60,10 +60,13 @@ class Bought:
         found = [event.to_dict(for_json=True) for event in since]
         things = [event["data"]["object"] for event in found]
         intents = {one["payment_intent"] for one in things if one.get("client_reference_id") == str(self.purchase.id)}
+        intents.discard(None)
         return [
             event
             for event, thing in zip(reversed(found), reversed(things), strict=True)
-            if (thing.get("customer") == self.customer or thing.get("payment_intent") in intents - {None})
+            if (
+                self.customer in (thing["id"], thing.get("customer")) or thing.get("payment_intent") in intents - {None}
+            )
             and (not types or event["type"] in types)
         ]
 
