@@ -239,7 +239,11 @@ def _trail(row: Purchase, said: purchases.Told) -> list[dict[str, Any]]:
     if row.paid_at is not None:
         words = f"{credits.short(row.credits)} credits added"
         steps.append({"at": row.paid_at, "what": "Paid", "kind": "", "more": words})
-    steps += purchases.afterwards(row, said)
+    for step in purchases.afterwards(row, said):
+        # The trail shows the time of day; what came on a later day says which.
+        is_later = step["at"].date() != row.created_at.date()
+        step["more"] = ": ".join(filter(None, [say_day(step["at"]) if is_later else "", step["more"]]))
+        steps.append(step)
     return sorted(steps, key=lambda step: step["at"])
 
 

@@ -9,7 +9,15 @@ from .conftest import CAREFUL, DEMO, PHONE, Visit
 
 pytestmark = pytest.mark.browser
 
-FOR_ALL = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/dev/mail", "/api/docs"]
+FOR_ALL = [
+    "/",
+    "/pricing",
+    "/accounts/login/",
+    "/accounts/signup/",
+    "/accounts/password/reset/",
+    "/dev/mail",
+    "/api/docs",
+]
 FOR_PEOPLE = [
     "/",
     "/generate",
@@ -20,6 +28,7 @@ FOR_PEOPLE = [
     "/generations?which=failed",
     "/account/credits",
     "/account/credits/statement",
+    "/account/credits/purchases",
     "/account/settings/credits",
     "/account/settings/tokens",
     "/accounts/email/",

@@ -250,9 +250,9 @@ def in_debt(person: Person, amount: str) -> None:
     micro = credits.parse(amount)
     everything = person.purse.balance
     ledger.adjust(person.account, amount=-everything, reason="a clean table", actor="user:1")
-    person.grant(amount, payment="purchase:old")
+    person.grant(amount, payment="import:old")
     ledger.charge(person.account, amount=micro, user=person.user.pk)
-    payment = Payment.objects.get(reference="purchase:old").id
+    payment = Payment.objects.get(reference="import:old").id
     ledger.claw_back(person.account, payment=payment, id=uuid4(), amount=micro)
     assert person.values == ("0", "0", amount)
 

@@ -336,9 +336,9 @@ def test_a_debt_says_why_and_how_it_is_settled(owner: Person, stripe_settings: A
 
 def test_a_debt_without_buying_says_that_credits_settle_it(owner: Person, settings: Any) -> None:
     settings.STRIPE_IS_SET_UP = False
-    owner.grant("5", payment="purchase:old")
+    owner.grant("5", payment="import:old")
     ledger.charge(owner.account, amount=credits.parse("105"), user=owner.user.pk)
-    payment = Payment.objects.get(reference="purchase:old").id
+    payment = Payment.objects.get(reference="import:old").id
     ledger.claw_back(owner.account, payment=payment, id=uuid4(), amount=credits.parse("5"))
     said = text_of(owner.browser().get(CREDITS))
     assert "5.00 credits are owed." in said
