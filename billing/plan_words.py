@@ -11,6 +11,7 @@ from . import credits, money, plans
 from .models import Enrollment, Plan, new_id
 from .plans import State
 
+COMING = "This month’s credits come as soon as the payment is confirmed, mostly within seconds."
 # What the plan is, in a word beside its name, and how that looks.
 STATES = {
     State.TRIAL: ("On trial", ""),
@@ -27,12 +28,13 @@ def standing(row: Enrollment | None) -> dict[str, Any] | None:
     word, kind = STATES[State(row.state)]
     price = money.short(row.plan.price_minor, row.plan.currency)
     granted, left = plans.this_month(row)
+    is_coming = bool(row.plan.price_minor) and row.state == State.ACTIVE and not granted
     return {
         "title": row.plan.title,
         "price": f"{price} a month" if row.plan.price_minor else "costs nothing",
         "word": "Ends soon" if row.ends_with_period and not word else word,
         "kind": "wait" if row.ends_with_period and not word else kind,
-        "lines": _lines(row),
+        "lines": [COMING, *_lines(row)] if is_coming else _lines(row),
         "meter": _meter(row, granted, left) if granted else None,
     }
 
@@ -121,7 +123,7 @@ def _offer(plan: Plan, row: Enrollment | None, now: datetime) -> dict[str, Any]:
     end = plans.say_day(row.period_end)
     if plan.price_minor < row.plan.price_minor:
         words = f"Everything stays as it is until {end}; nothing is taken away and nothing is paid back."
-        return offer | {"act": "change", "button": f"Change to {plan.title} on {end}", "words": words}
+        return offer | {"act": "change", "button": f"Change on {end}", "words": words}
     gives, left, days = plans.upgrade_gives(row, plan, now)
     if not left:
         return offer

@@ -249,10 +249,7 @@ def _kept_from_before(one: _Grant) -> int:
 
 
 def _span(period: Period) -> str:
-    def day(at: datetime) -> str:
-        return f"{at.day} {at:%b %Y}"
-
-    return f"{day(period.start)} to {day(period.end)}"
+    return f"{say_day(period.start)} to {say_day(period.end)}"
 
 
 def _keep_caps(account: UUID, plan: Plan) -> None:
@@ -536,7 +533,7 @@ def _compare(row: Enrollment, plan: Plan, sold: Sold) -> None:
 
 
 def say_day(at: datetime) -> str:
-    return f"{at.day} {at:%B %Y}"
+    return f"{at.day} {at:%b %Y}"
 
 
 def whole(micro: int) -> str:

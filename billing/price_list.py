@@ -16,7 +16,7 @@ PLANS: list[dict[str, Any]] = [
         "price_minor": 0,
         "monthly_credits": 300 * MICRO,
         "per_day": 30 * MICRO,
-        "features": ["300 credits each month", "Up to 30 of them a day", "Bought credits have no daily cap"],
+        "features": ["Up to 30 of them a day", "Bought credits have no daily cap"],
         "position": 10,
     },
     {
@@ -25,7 +25,7 @@ PLANS: list[dict[str, Any]] = [
         "price_minor": 4500,
         "monthly_credits": 3000 * MICRO,
         "per_day": 300 * MICRO,
-        "features": ["3,000 credits each month", "Up to 300 of them a day", "Bought credits have no daily cap"],
+        "features": ["Up to 300 of them a day", "Bought credits have no daily cap"],
         "position": 20,
     },
     {
@@ -34,7 +34,7 @@ PLANS: list[dict[str, Any]] = [
         "price_minor": 16_000,
         "monthly_credits": 12_000 * MICRO,
         "per_day": 2000 * MICRO,
-        "features": ["12,000 credits each month", "Up to 2,000 of them a day", "Bought credits have no daily cap"],
+        "features": ["Up to 2,000 of them a day", "Bought credits have no daily cap"],
         "position": 30,
     },
 ]
