@@ -736,7 +736,8 @@ def _record_output(job: Generation, stored: str, probe: outputs.Probe) -> bool:
             stored_at=clock.now(),
         )
         found = {"seconds": seconds, "width": probe.width, "height": probe.height}
-        change(locked, delivered=found | (locked.usage or {}))
+        lease = clock.now() + timedelta(seconds=LEASE_SECONDS)  # by then it is settled, or somebody else may
+        change(locked, delivered=found | (locked.usage or {}), next_poll_at=lease)
         return True
 
 
