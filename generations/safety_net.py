@@ -1,4 +1,4 @@
-"""What catches a job that the ordinary way dropped: a settlement that breaks, a hold that lasts, an old wrong charge.
+"""What catches a job that the ordinary way dropped: a settlement that breaks, a wrong charge, however old.
 
 Nothing here decides who pays. The provider's recorded word and its rule have decided that; here it is carried out when
 carrying it out broke, or was never done.
@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Count, Q, QuerySet
 
 from billing import alerts, clock, credits, errors, ledger
-from billing.models import Entry, Hold
+from billing.models import Entry
 
 from . import lifecycle, settlement
-from .lifecycle import OWNER, UNDER_WAY, change, lock_job, note_failure, once_more
+from .lifecycle import OWNER, change, lock_job, note_failure, once_more
 from .models import Generation
 
 log = structlog.get_logger("holdfast.safety_net")
@@ -209,20 +207,3 @@ def unheard(hours: float) -> QuerySet[Generation]:
     before = clock.now() - timedelta(hours=hours)
     jobs = Generation.objects.filter(credits_charged=None, verdict_at=None, provider_job_id__isnull=False)
     return jobs.filter(submitted_at__lte=before).order_by("submitted_at")
-
-
-# Holds that last
-
-
-def alert_long_holds() -> None:
-    """Staff are told of jobs that have kept credits in a hold for HOLD_ALERT_SECONDS, once each."""
-    before = clock.now() - timedelta(seconds=settings.HOLD_ALERT_SECONDS)
-    told: Any = alerts.open_keys("hold_open_long")
-    long = Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__placed_at__lte=before)
-    for job in long.exclude(id__in=told)[:100]:
-        alerts.open_alert(
-            "hold_open_long",
-            key=str(job.id),
-            sentence=f"A job at {job.provider} has held {credits.display(job.estimate_max)} credits for hours.",
-            facts={"generation": str(job.id), "state": job.state},
-        )

@@ -86,7 +86,6 @@ def _chores(round: rounds.Round) -> None:
     for chore in (
         afterwards.release_outputs_after_debt,
         round.look_back,
-        safety_net.alert_long_holds,
         afterwards.end_waiting,
         afterwards.delete_old_outputs,
     ):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing import credits, ledger
-from generations import lifecycle, rounds
+from generations import lifecycle, monitoring, rounds
 from generations.models import ProviderJob
 from tests.generations.trip import Trip
 
@@ -245,9 +245,11 @@ def test_a_hold_open_for_two_hours_is_told_to_staff_once(trip: Trip) -> None:
     job = trip.running("[slow 9h]")
     trip.advance(minutes=50)
     trip.sweep()
+    monitoring.watch()
     assert "hold_open_long" not in trip.alerts
     for _ in range(3):
         trip.advance(minutes=50)
         trip.sweep()
+        monitoring.watch()
     assert job.stands == ("running", "open", None)
     assert trip.alerts.count("hold_open_long") == 1
