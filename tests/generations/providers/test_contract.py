@@ -45,12 +45,24 @@ LATE = Spoil(late_seconds=LATE_SECONDS)
 DRIP = Spoil(drip_seconds=0.1)
 
 
-@pytest.fixture(scope="module", params=list(BENCHES))
-def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    bench = BENCHES[request.param]()
-    bench.start(tmp_path_factory.mktemp(bench.name))
-    yield bench
-    bench.stop()
+@pytest.fixture(scope="session")
+def running() -> Iterator[dict[str, Bench]]:
+    """The benches that have been started: each once, in whatever order the tests come."""
+    found: dict[str, Bench] = {}
+    yield found
+    for bench in found.values():
+        bench.stop()
+
+
+@pytest.fixture(params=list(BENCHES))
+def started(
+    request: pytest.FixtureRequest, running: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
+    name = request.param
+    if name not in running:
+        running[name] = BENCHES[name]()
+        running[name].start(tmp_path_factory.mktemp(name.replace(" ", "-")))
+    return running[name]
 
 
 @pytest.fixture
