@@ -16,7 +16,9 @@ import pytest
 import structlog
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from billing.models import Account
@@ -143,6 +145,23 @@ def test_the_bound_counts_the_newest(blocked: int, is_refused: bool) -> None:
     with pytest.raises(bounds.TooManyBlocked) as refusal:
         bounds.refuse_blocked("p", times, 3)
     assert refusal.value.facts["resets_at"] == now - timedelta(hours=2) + timedelta(hours=24)
+
+
+def test_the_bounds_cost_two_questions_of_an_index(attacker: Attacker) -> None:
+    bait(attacker, 1)
+    with CaptureQueriesContext(connection) as asked:
+        bounds.refuse_costly(attacker.trip.purse.id, "rehearsal")
+    questions = [query["sql"] for query in asked if "generations_generation" in query["sql"]]
+    assert len(questions) == 2
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")  # so few rows are read at once otherwise
+        plans = []
+        for question in questions:
+            cursor.execute(f"EXPLAIN {question}")
+            plans.append(" ".join(row[0] for row in cursor.fetchall()))
+        cursor.execute("RESET enable_seqscan")
+    assert "generation_refused" in plans[0]
+    assert all("Index Cond: (account_id" in plan for plan in plans)  # which of the account's, its size decides
 
 
 def test_the_cap_on_open_holds_counts_jobs_and_holds_together(attacker: Attacker, settings: Any) -> None:
