@@ -408,7 +408,7 @@ def _note(line: Entry) -> str:
             return f"{credits.display(line.balance_delta - line.held_delta)} of what was held is back"
         case "release":
             back = f"{amount} back, nothing charged"
-            return f"{reason.rstrip('.')}. {back}" if reason else back
+            return f"{reason[0].upper()}{reason[1:].rstrip('.')}. {back}" if reason else back
         case "hold_expired":
             return f"{amount} back, its time ran out"
         case "late_capture":

@@ -812,8 +812,9 @@ def _plan(job: Generation) -> _Plan | None:
     else:
         code = job.verdict_code or job.verdict_status
         message = " ".join(part for part in (rule.sentence, job.verdict_message) if part)
-    undone = [] if is_expired else [steps.Release(**words)]
-    return _Plan(job, ledger.Group(job.account_id, undone), False, error_code=code, error_message=message[:1000])
+    message = message[:1000]
+    undone = [] if is_expired else [steps.Release(reason=message, **words)]
+    return _Plan(job, ledger.Group(job.account_id, undone), False, error_code=code, error_message=message)
 
 
 def _write_settled(plans: list[_Plan], now: datetime, by: str) -> None:
@@ -880,7 +881,7 @@ def _tell(plan: _Plan) -> Notice | None:
         job.account_id,
         f"job:{job.id}:ended",
         f"“{job.title}” was not made. Your {held} credits are back.",
-        body=plan.error_message or "",
+        body=f"{plan.error_message} ({plan.error_code})",
         link=f"/generations/{job.id}",
         level="warning",
     )
