@@ -881,7 +881,7 @@ def _tell(plan: _Plan) -> Notice | None:
         job.account_id,
         f"job:{job.id}:ended",
         f"“{job.title}” was not made. Your {held} credits are back.",
-        body=f"{plan.error_message} ({plan.error_code})",
+        body=f"{plan.error_message or 'It could not be made.'} ({plan.error_code})",
         link=f"/generations/{job.id}",
         level="warning",
     )
