@@ -34,7 +34,7 @@ from billing.models import Account, Hold, Lot, Notice, new_id
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
 
-from . import columns, outputs, pacing, providers, reviews, routes, settlement
+from . import bounds, columns, outputs, pacing, providers, reviews, routes, settlement
 from .models import Attempt, Generation, Output, ProviderJob, SettlementFailure, SettlementRule
 from .providers import calls
 from .providers.base import (
@@ -205,6 +205,8 @@ def start(
     )
 
     def record(done: list[ledger.Outcome]) -> None:
+        if of.provider.is_real:
+            bounds.refuse_costly(account, of.provider.name)
         placed = done[0].line.created_at
         job.created_at = job.next_poll_at = placed
         job.save(force_insert=True)

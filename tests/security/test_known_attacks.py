@@ -161,7 +161,7 @@ def test_the_bounds_cost_two_questions_of_an_index(attacker: Attacker) -> None:
             plans.append(" ".join(row[0] for row in cursor.fetchall()))
         cursor.execute("RESET enable_seqscan")
     assert "generation_refused" in plans[0]
-    assert all("Index Cond: (account_id" in plan for plan in plans)  # which of the account's, its size decides
+    assert all(re.search(r"Index Cond: \(+account_id", plan) for plan in plans)
 
 
 def test_the_cap_on_open_holds_counts_jobs_and_holds_together(attacker: Attacker, settings: Any) -> None:
