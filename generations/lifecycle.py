@@ -432,12 +432,18 @@ def hear_look_up(job: Generation, said: Accepted | Answer | ProviderError | None
         _record_acceptance(job, said, attempt if attempt and attempt.result != Attempt.Result.ACCEPTED else None)
     elif isinstance(said, Answer):
         return hear([(job, said)])
-    elif _provider(job).has_lookup or _provider(job).has_idempotent_submit:
+    elif _provider(job).has_lookup or _provider(job).has_idempotent_submit or _was_refused(job):
         # Surely not there, or found again by its key: it may be submitted.
         _put_back(job, None, None)
     else:
         _postpone(job, timedelta(seconds=settings.POLL_SECONDS_MAX))
     return []
+
+
+def _was_refused(job: Generation) -> bool:
+    """Whether the provider surely did not take it when it was last submitted, and no rule said what that means."""
+    last = job.attempts.order_by("-number").first()
+    return last is not None and last.result == Attempt.Result.REFUSED
 
 
 # Poll
