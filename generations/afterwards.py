@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import structlog
 from django.conf import settings
-from django.core.files.storage import default_storage
+from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -14,11 +15,15 @@ from billing import clock
 from .lifecycle import LEASE_SECONDS, alert_flip, end_expired, lock_job
 from .models import Generation, Output
 from .providers.base import Answer, ProviderError
+from .storage import Unreachable, output_storage
+
+log = structlog.get_logger("holdfast.afterwards")
 
 State, Outcome = Generation.State, Generation.Outcome
 
 # A provider that cannot be asked is not asked for ever.
 LOOK_BACK_GIVES_UP_HOURS = 1
+NOT_DELETED_KEY, NOT_DELETED_SECONDS = "outputs-not-deleted", 60
 
 
 def claim_look_backs(limit: int = 100) -> list[Generation]:
@@ -83,7 +88,18 @@ def delete_old_outputs() -> None:
 
 
 def delete_outputs(which: QuerySet[Output]) -> None:
-    """The files are gone, then their rows say so: a crash between the two is finished by the next pass."""
-    for output in which.filter(deleted_at=None)[:500]:
-        default_storage.delete(output.file)
+    """The files are gone, then their rows say so: a crash between the two is finished by the next pass.
+
+    A storage that does not answer is left alone for a minute, and the rest is done then.
+    """
+    due = list(which.filter(deleted_at=None)[:500])
+    if not due or cache.get(NOT_DELETED_KEY):
+        return
+    for output in due:
+        try:
+            output_storage().delete(output.file)
+        except Unreachable as error:
+            log.warning("outputs_not_deleted", why=str(error))
+            cache.set(NOT_DELETED_KEY, 1, NOT_DELETED_SECONDS)
+            return
         Output.objects.filter(id=output.id).update(deleted_at=clock.Now())
