@@ -263,7 +263,7 @@ def claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
 
 def _submit_seconds(job: Generation) -> float:
     try:
-        return _provider(job).submit_seconds_max or settings.PROVIDER_TIMEOUT_SECONDS
+        return _provider(job).submit_seconds(job.operation) or settings.PROVIDER_TIMEOUT_SECONDS
     except ProviderError:
         return float(settings.PROVIDER_TIMEOUT_SECONDS)
 

@@ -105,7 +105,8 @@ class Round:
         job, attempt = claimed
         provider = _provider(job)
         graph = routes.graph(job.operation, job.provider) if provider is not None and provider.has_graphs else None
-        seconds = None if provider is None or provider.submit_seconds_max is None else provider.submit_seconds_max + 5
+        longest = provider.submit_seconds(job.operation) if provider is not None else None
+        seconds = longest + 5 if longest is not None else None
         self._add(_Asked("submit", job, attempt), partial(lifecycle.submitted, job, graph), seconds)
         return True
 

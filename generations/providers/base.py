@@ -243,6 +243,10 @@ class Provider(ABC):
     has_idempotent_submit: bool = False  # a second submit of one job never makes a second one there
     submit_seconds_max: float | None = None  # how long a submit may take; None: PROVIDER_TIMEOUT_SECONDS
 
+    def submit_seconds(self, operation: str) -> float | None:
+        """How long submitting a job of this operation may take; None: PROVIDER_TIMEOUT_SECONDS."""
+        return self.submit_seconds_max
+
     @abstractmethod
     async def submit(self, job: Job) -> Accepted:
         """The job is accepted there. Raises Refused, TryLater (both: surely not accepted) or Unknown."""
