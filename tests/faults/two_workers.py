@@ -38,7 +38,7 @@ TWICE, AGAIN, CANCELLED = 0.2, 0.15, 0.05
 # `up` gives up when its worker ends five times within a minute.
 FIRST_KILLS_A_MINUTE = 2
 # So long nothing more ends before the workers are put to rest; later ones boot again in between.
-FIRST_STILL_SECONDS, STILL_SECONDS = 8.0, 25.0
+FIRST_STILL_SECONDS, STILL_SECONDS = 4.0, 25.0
 RESTS_MAX = 5
 # The longest that a dead worker may have claimed anything for: an output to be fetched.
 LEASE_SECONDS_MAX = 200
@@ -73,7 +73,7 @@ HONEST = {"queued", "submitting", "running"}
 
 # A provider must never be called while a transaction is open: calls.py refuses it, and says so.
 IN_TRANSACTION = re.compile("InTransaction|while a transaction was open")
-ERROR = re.compile(r"\[error\s*\]\s+(\w+)|^(\w*Error|\w*Exception|[\w.]+\.\w+Error): ")
+EVENT = re.compile(r"\[(warning|error|critical)\s*\]\s+(\w+)")
 
 MEDDLER = """
 import random, time
@@ -92,6 +92,13 @@ while True:
                 lifecycle.wake(provider, name)
     print(len(jobs), flush=True)
     time.sleep(0.4)
+"""
+
+
+FAILED_TASKS = """
+import json
+from django_q.models import Task
+print(json.dumps([f"{task.func}: {task.result}" for task in Task.objects.filter(success=False)]))
 """
 
 
@@ -324,8 +331,13 @@ class Campaign:
             wrong = self._wrong(one, rows[job], accepted) if job in rows else ["is not there"]
             self.broken += [f"{one.word or 'plain'} {job}: {what}: {rows.get(job)}" for what in wrong]
         lines = [*self.port.instance.lines, *self.port.instance.errors, *self.second.lines]
-        self.broken += [line for line in lines if IN_TRANSACTION.search(line)][:5]
-        errors = Counter(found[1] or found[2] for line in lines if (found := ERROR.search(line)))
+        done = self.port.instance.command("shell", "--no-imports", "-c", FAILED_TASKS)
+        failed: list[str] = json.loads(done.stdout.splitlines()[-1])
+        self.broken += [f"a task failed: {task[-500:]}" for task in failed[:5]]
+        self.broken += [line for line in [*lines, *failed] if IN_TRANSACTION.search(line)][:5]
+        told = Counter(f"{found[1]}: {found[2]}" for line in lines if (found := EVENT.search(line)))
+        if not told:
+            self.broken.append("the workers' log was not read: doubts at least must be in it")
         try:
             report = self.port.reconcile()
         except AssertionError as error:
@@ -337,7 +349,7 @@ class Campaign:
             "submits": sum(one["received"] for one in submits.values()),
             "posts": sum(len(one.answers) for one in self.posted),
             "cancels": Counter(status for one in self.posted for status, _ in one.cancels),
-            "errors_in_the_log": errors,
+            "told_in_the_log": told,
             "reconcile": report,
         }
 
