@@ -38,7 +38,7 @@ TWICE, AGAIN, CANCELLED = 0.2, 0.15, 0.05
 # `up` gives up when its worker ends five times within a minute.
 FIRST_KILLS_A_MINUTE = 2
 # So long nothing more ends before the workers are put to rest; later ones boot again in between.
-FIRST_STILL_SECONDS, STILL_SECONDS = 4.0, 25.0
+FIRST_STILL_SECONDS, STILL_SECONDS = 8.0, 25.0
 RESTS_MAX = 5
 # The longest that a dead worker may have claimed anything for: an output to be fetched.
 LEASE_SECONDS_MAX = 200
