@@ -181,7 +181,8 @@ class Campaign:
         self.killed: Counter[str] = Counter()
         self.broken: list[str] = []
         self.meddled = 0
-        self.rests = 0
+        # Which jobs had to be waited for when the workers were put to rest.
+        self.rests: list[Counter[str]] = []
 
     # The storm
 
@@ -275,11 +276,11 @@ class Campaign:
     def quiet(self) -> None:
         """Whatever can end has ended. Leases of the dead end because the clock moves on while no worker lives."""
         least, at = len(self.posted) + 1, time.monotonic()
-        while left := self.unended():
+        while left := self.waiting().total():
             if left < least:
                 least, at = left, time.monotonic()
             if time.monotonic() - at > (STILL_SECONDS if self.rests else FIRST_STILL_SECONDS):
-                if self.rests == RESTS_MAX:
+                if len(self.rests) == RESTS_MAX:
                     return
                 self.rest()
                 at = time.monotonic()
@@ -290,7 +291,7 @@ class Campaign:
 
         A clock that jumps while a worker waits for its provider's answer would be a fault that no real clock makes.
         """
-        self.rests += 1
+        self.rests.append(self.waiting())
         up = self.port.instance.pid
         os.kill(up, signal.SIGSTOP)
         try:
@@ -305,14 +306,15 @@ class Campaign:
             os.kill(up, signal.SIGCONT)
         self.second.start()
 
-    def unended(self) -> int:
-        """How many jobs are still to come to their end."""
-        waiting = {job for one in self.posted if ENDS[one.word][1] for job in one.jobs}
+    def waiting(self) -> Counter[str]:
+        """The jobs that are still to come to their end, by state and what their prompts ask for."""
+        words = {job: one.word for one in self.posted if ENDS[one.word][1] for job in one.jobs}
         rows = self.port.ask(
-            "SELECT count(*) FROM generations_generation WHERE id = ANY(%(jobs)s::uuid[]) AND credits_charged IS NULL",
-            jobs=list(waiting),
+            "SELECT id, state, verdict_status FROM generations_generation"
+            " WHERE id = ANY(%(jobs)s::uuid[]) AND credits_charged IS NULL",
+            jobs=list(words),
         )
-        return int(rows[0]["count"])
+        return Counter(f"{row['state']} {row['verdict_status'] or ''} {words[str(row['id'])]}" for row in rows)
 
     # What must be true in the end
 
