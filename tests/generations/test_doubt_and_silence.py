@@ -48,6 +48,7 @@ def test_a_503_on_submit_is_doubt_and_is_tried_again_only_after_the_look_up_foun
     assert [call for call in provider_calls if call != "poll"] == ["submit", "look_up"] * 3
     assert job.stands == ("queued", "open", None)
     assert "not submitted again" in job.row.review
+    assert "it is not sent again" in job.spoken.words
     assert trip.alerts == ["job_needs_review"]
 
     trip.advance(hours=1)
@@ -66,6 +67,7 @@ def test_a_provider_that_cannot_be_reached_is_asked_later(trip: Trip, settings: 
     trip.sweep(2)
     assert job.stands == ("queued", "open", None)
     assert set(job.attempts) == {"later"}
+    assert "tried again by itself" in job.spoken.words
     settings.REHEARSAL_URL = trip.stand_in.url
     job.ended()
     assert job.stands == ("succeeded", "captured", "charged")
@@ -94,6 +96,7 @@ def test_an_unknown_word_keeps_the_hold_and_asks_staff_who_release_it(trip: Trip
     assert job.stands == ("running", "open", None)
     assert trip.lines == [HELD]
     assert "transmogrified" in job.row.review
+    assert job.spoken.title == "The provider’s answer is not clear"
     assert trip.alerts == ["job_needs_review"]
 
     with trip.nothing_moves(), pytest.raises(lifecycle.CannotSettle):
