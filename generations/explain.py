@@ -6,10 +6,12 @@ Everything is read from the rows that were written when it happened; nothing is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from billing import credits
+from django.conf import settings
+
+from billing import clock, credits
 from billing.models import Entry, Lot
 from tools_registry import registry
 
@@ -89,10 +91,11 @@ def _spoken_under_way(job: Generation, held: str) -> Spoken:
             title, words = "Waiting for the provider", "It could not take this yet; it is tried again by itself."
         return Spoken("Waiting", "wait", title, words, reserved)
     if job.state == State.SUBMITTING:
-        words = "It is being handed to the provider."
-        if job.attempt_count and job.asked_at is None and job.review:
-            words = "The provider has not confirmed that it has it; it is not sent twice."
-        return Spoken("Starting", "wait", "Starting", words, reserved)
+        title, words = "Starting", "It is being handed to the provider."
+        if job.submitted_at and clock.now() - job.submitted_at > timedelta(seconds=settings.PROVIDER_TIMEOUT_SECONDS):
+            title = "Not confirmed by the provider yet"
+            words = "It is not made twice. If nothing is heard, your credits come back by themselves."
+        return Spoken("Starting", "wait", title, words, reserved)
     if job.cancel_asked_at is not None:
         return Spoken("Stopping", "wait", "Stopping", "The provider was asked to stop.", reserved)
     if job.review:

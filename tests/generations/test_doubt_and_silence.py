@@ -42,6 +42,8 @@ def test_a_503_on_submit_is_doubt_and_is_tried_again_only_after_the_look_up_foun
     job = trip.start("[submit 503]")
     rounds.submit(job.id)
     assert job.attempts == ["doubt"]
+    trip.clock.advance(seconds=30)
+    assert "It is not made twice" in job.spoken.words
     trip.sweep(12)
 
     assert job.attempts == ["doubt", "doubt", "doubt"]
