@@ -65,8 +65,8 @@ def rescue(limit: int = 50) -> int:
 def _rescued(job_id: UUID) -> bool:
     try:
         return emergency_release(job_id)
-    except (errors.BillingError, lifecycle.CannotSettle, OperationalError):
-        raise
+    except OperationalError:
+        raise  # the database's trouble is nobody's job in particular; it stays broken, and is tried again
     except Exception as error:
         log.exception("emergency_release_broke", job=str(job_id))
         connection.close_if_unusable_or_obsolete()
