@@ -160,7 +160,7 @@ class Answer:
     usage: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "status", clean_text(self.status, 60))
+        object.__setattr__(self, "status", clean_text(self.status, 50))
         object.__setattr__(self, "code", None if self.code is None else clean_text(self.code, 100))
         object.__setattr__(self, "message", None if self.message is None else clean_text(self.message))
         object.__setattr__(self, "progress", None if self.progress is None else min(max(int(self.progress), 0), 100))

@@ -98,9 +98,9 @@ async def _within(call: Awaitable[Said], seconds: float | None) -> Said:
         raise
     except TimeoutError as error:
         raise Unknown("timeout", "no_end", "The provider did not answer in time.") from error
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # whatever it is, it must not end the loop that everybody's calls run on
+    # Whatever it is, it must not end the loop that everybody's calls run on. Also a call that was cancelled from within
+    # (from here nobody does that): its answer is waited for.
+    except BaseException as error:
         log.exception("provider_broke")
         raise Unknown("broken", type(error).__name__, "The answer could not be worked with.") from error
 
