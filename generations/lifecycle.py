@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -270,7 +270,11 @@ def _submit_seconds(job: Generation) -> float:
 
 async def submitted(job: Generation, graph: dict[str, Any] | None) -> Accepted:
     """The call itself; no database here: it runs on the providers' loop."""
-    return await _provider(job).submit(_as_job(job, graph))
+    try:
+        provider = providers.get(job.provider)
+    except NotOffered as error:
+        raise TryLater("not_offered", message=str(error)) from error  # nobody was asked
+    return await provider.submit(_as_job(job, graph))
 
 
 def hear_submission(job: Generation, attempt: Attempt, said: Accepted | ProviderError) -> list[Generation]:
@@ -290,19 +294,25 @@ def hear_submission(job: Generation, attempt: Attempt, said: Accepted | Provider
 
 
 def _hear_at_once(job: Generation, answer: Answer, content: bytes | None) -> list[Generation]:
-    """A provider that finished while we waited: its verdict and what it made are written down together."""
-    ready = hear([(job, answer)])
-    for heard in ready:
-        if content is not None and heard.verdict_rule is not None and heard.verdict_rule.outcome == settlement.CAPTURE:
-            with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
-                file.write(content)
-                file.flush()
-                try:
-                    said: Stored | ProviderError = _store(heard, file.name)
-                except ProviderError as error:
-                    said = error
-            hear_output(heard, said)
-    return [Generation.objects.select_related("verdict_rule").get(id=heard.id) for heard in ready]
+    """A provider that finished while we waited: its verdict and what it made are written down together.
+
+    May be tried again: what it made may be had only now.
+    """
+    hear([(job, answer)])
+    heard = Generation.objects.select_related("verdict_rule").get(id=job.id)
+    if heard.verdict_rule is None or heard.claim != job.claim:
+        return []
+    if content is not None and heard.verdict_rule.outcome == settlement.CAPTURE and heard.delivered is None:
+        with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
+            file.write(content)
+            file.flush()
+            try:
+                said: Stored | ProviderError = _store(heard, file.name)
+            except OutputUnavailable as error:
+                said = error
+        hear_output(heard, said)
+        heard.refresh_from_db()
+    return [heard]
 
 
 def _may_be_submitted(job: Generation, now: datetime) -> bool:
@@ -367,7 +377,7 @@ def _put_back(job: Generation, attempt: Attempt | None, error: TryLater | None) 
         if attempt is not None:
             _end_attempt(attempt, Attempt.Result.LATER, _evidence(error) if error else {})
         pause = pacing.next_pause_seconds(
-            10 * 2.0**locked.attempt_count,
+            10 * 2.0 ** min(locked.attempt_count, 16),
             error.retry_after_seconds if error is not None else None,
             random.random,
             least=settings.POLL_SECONDS,
@@ -395,16 +405,17 @@ def _record_refusal(job: Generation, attempt: Attempt, refused: Refused) -> list
     return _record_verdicts([(job, answer, decision)])
 
 
-def claim_doubts(limit: int, before: datetime | clock.Now | None = None) -> list[Generation]:
+def claim_doubts(
+    limit: int, before: datetime | clock.Now | None = None, *, but_not: Collection[str] = ()
+) -> list[Generation]:
     """Submissions whose end nobody knows and that are due to be looked up, claimed for LEASE_SECONDS."""
     with transaction.atomic():
-        jobs = list(
-            Generation.objects.filter(
-                Q(state=State.SUBMITTING) | Q(state=State.AWAITING_SETTLEMENT, provider_job_id=None),
-                verdict_at=None,
-                next_poll_at__lte=before or clock.Now(),
-            ).select_for_update(skip_locked=True, of=("self",))[:limit]
-        )
+        due = Generation.objects.filter(
+            Q(state=State.SUBMITTING) | Q(state=State.AWAITING_SETTLEMENT, provider_job_id=None),
+            verdict_at=None,
+            next_poll_at__lte=before or clock.Now(),
+        ).exclude(provider__in=but_not)
+        jobs = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("next_poll_at")[:limit])
         _claim(jobs, clock.now())
     return jobs
 
@@ -490,11 +501,11 @@ def _at_provider() -> QuerySet[Generation]:
     )
 
 
-def claim_last_questions(limit: int = 100) -> list[Generation]:
+def claim_last_questions(limit: int = 100, *, but_not: Collection[str] = ()) -> list[Generation]:
     """Running jobs whose hold is due and whose provider was not asked since: claimed, whenever they were due."""
     with transaction.atomic():
         due = _at_provider().filter(state=State.RUNNING, hold__state=Hold.State.OPEN, hold__expires_at__lte=clock.Now())
-        due = due.filter(Q(asked_at=None) | Q(asked_at__lt=F("hold__expires_at")))
+        due = due.filter(Q(asked_at=None) | Q(asked_at__lt=F("hold__expires_at"))).exclude(provider__in=but_not)
         jobs = list(due.select_for_update(skip_locked=True, of=("self",)).select_related("hold")[:limit])
         _claim(jobs, clock.now(), is_asked=True)
     return jobs
@@ -694,14 +705,17 @@ async def fetched(job: Generation) -> Stored:
 
 
 def _store(job: Generation, path: str) -> Stored:
-    """What is in the file is in the storage; raises OutputUnavailable for what cannot be delivered."""
+    """What is in the file is in the storage; raises OutputUnavailable for what cannot be delivered, else Unknown."""
     probe = outputs.probe(path)
     if probe.content_type not in registry.operation(job.operation).delivers:
         sentence = "What the provider sent is not something that can be delivered."
         raise OutputUnavailable("garbage", "not_deliverable", sentence)
     name = f"outputs/{job.id}/{new_id()}.{outputs.ALLOWED[probe.content_type]}"
-    with open(path, "rb") as file:
-        return Stored(default_storage.save(name, File(file)), probe)
+    try:
+        with open(path, "rb") as file:
+            return Stored(default_storage.save(name, File(file)), probe)
+    except OSError as error:
+        raise Unknown("storage", type(error).__name__, "The output could not be stored here.") from error
 
 
 def hear_output(job: Generation, said: Stored | ProviderError) -> bool:
@@ -988,7 +1002,7 @@ def _cancel_unsubmitted(account: UUID, job_id: UUID) -> Generation:
 
 @once_more
 def expire(job_id: UUID) -> None:
-    """A hold that is due, after a question to the provider asked when it was: the credits are back.
+    """A hold that is due, after a question to the provider asked when it was, and its answer: the credits are back.
 
     The job then waits in AWAITING_SETTLEMENT, still asked, or has EXPIRED where it was never submitted.
     """
@@ -998,14 +1012,14 @@ def expire(job_id: UUID) -> None:
             return
         hold = _hold(job)
         now = clock.now()
-        was_asked = job.asked_at is not None and job.asked_at >= hold.expires_at
+        was_asked = job.asked_at is not None and job.asked_at >= hold.expires_at and not _is_being_asked(job, now)
         if hold.expires_at > now or (job.state == State.RUNNING and job.verdict_at is None and not was_asked):
             return
         ledger.expire_hold(job.account_id, hold=hold.id, owner=OWNER, actor=OWNER, user=job.user_id)
         if job.state == State.QUEUED:
             end_expired(job, now, "It was never started, and its reservation ended.")
             return
-        is_success = job.verdict_at is not None
+        is_success = job.verdict_rule is not None and job.verdict_rule.outcome == settlement.CAPTURE
         change(
             job,
             state=State.AWAITING_SETTLEMENT,
@@ -1020,6 +1034,12 @@ def expire(job_id: UUID) -> None:
             link=f"/generations/{job.id}",
             level="warning",
         )
+
+
+def _is_being_asked(job: Generation, now: datetime) -> bool:
+    """Whether the answer to the last question is still out: once it is written down the job is due at another time."""
+    lease = timedelta(seconds=LEASE_SECONDS)
+    return job.asked_at is not None and job.next_poll_at == job.asked_at + lease and job.next_poll_at > now
 
 
 def end_expired(job: Generation, now: datetime, sentence: str) -> None:
@@ -1122,10 +1142,12 @@ def settle_by_hand(job_id: UUID, *, outcome: str, staff: int, reason: str) -> Ge
 # What is due: the sweep's passes find it by the rows alone
 
 
-def due_submissions(limit: int, before: datetime | clock.Now | None = None) -> list[tuple[UUID, str]]:
-    """Jobs that wait to be submitted, each with its provider."""
-    due = Generation.objects.filter(state=State.QUEUED, next_poll_at__lte=before or clock.Now())
-    return list(due.order_by("next_poll_at").values_list("id", "provider")[:limit])
+def due_submissions(
+    provider: str, limit: int, before: datetime | clock.Now | None = None, *, but_not: Collection[str] = ()
+) -> list[UUID]:
+    """Jobs that wait to be submitted to the provider, but not those of some operations."""
+    due = Generation.objects.filter(state=State.QUEUED, provider=provider, next_poll_at__lte=before or clock.Now())
+    return _due(due.exclude(operation__in=but_not), limit)
 
 
 def due_settlements(limit: int = 500) -> list[UUID]:
@@ -1135,8 +1157,10 @@ def due_settlements(limit: int = 500) -> list[UUID]:
     return _due(due.filter(failed | Q(delivered__isnull=False, state__in=UNDER_WAY)), limit)
 
 
-def due_fetches(limit: int, before: datetime | clock.Now | None = None) -> list[Generation]:
-    """Jobs that succeeded and whose output is not here yet."""
+def due_fetches(
+    limit: int, before: datetime | clock.Now | None = None, *, but_not: Collection[str] = ()
+) -> list[Generation]:
+    """Jobs that succeeded and whose output is not here yet, but not those of some providers."""
     due = Generation.objects.filter(
         verdict_at__isnull=False,
         delivered__isnull=True,
@@ -1144,7 +1168,7 @@ def due_fetches(limit: int, before: datetime | clock.Now | None = None) -> list[
         verdict_rule__outcome=settlement.CAPTURE,
         next_poll_at__lte=before or clock.Now(),
     )
-    return list(due.order_by("next_poll_at")[:limit])
+    return list(due.exclude(provider__in=but_not).order_by("next_poll_at")[:limit])
 
 
 def due_expiries(limit: int = 100) -> list[UUID]:

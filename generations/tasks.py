@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 
 FOLLOW_SECONDS = 20
 SWEEP_SECONDS = 54
-# A call that has begun is waited for, so long at most; the queue's own time-out is longer.
-FINISH_SECONDS = 60
+# A call that has begun is waited for, until the task is so old at most; the queue's own time-out is longer.
+TASK_SECONDS = 112
 CHORES_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
@@ -34,13 +34,14 @@ def follow(job_id: str) -> None:
     The sweep does the rest. It asks about many jobs at once, where this occupies a process for one.
     """
     which = UUID(job_id)
-    rounds.submit(which)
+    ends_at = time.monotonic() + TASK_SECONDS
+    rounds.submit(which, TASK_SECONDS)
     until = time.monotonic() + FOLLOW_SECONDS
     while time.monotonic() < until and not get_broker().queue_size():
         state = Generation.objects.filter(id=which, credits_charged=None).values_list("state", flat=True).first()
         if state != Generation.State.RUNNING or rounds.is_resting(which):
             return
-        rounds.poll(lifecycle.claim_due(only=which))
+        rounds.poll(lifecycle.claim_due(only=which), ends_at - time.monotonic())
         time.sleep(PAUSE_SECONDS)
 
 
@@ -50,7 +51,7 @@ def sweep(seconds: float = SWEEP_SECONDS) -> None:
         sweep_once()
         return
     until = time.monotonic() + seconds
-    round = rounds.Round()
+    round = rounds.Round(max(TASK_SECONDS, seconds + TASK_SECONDS - SWEEP_SECONDS))
     chores_at = 0.0
     while time.monotonic() < until:
         if time.monotonic() >= chores_at:
@@ -61,7 +62,7 @@ def sweep(seconds: float = SWEEP_SECONDS) -> None:
         if not begun and not heard and not len(round.calls):
             time.sleep(PAUSE_SECONDS)
         close_old_connections()
-    _guard(round.finish, FINISH_SECONDS)
+    _guard(round.finish)
 
 
 def sweep_once() -> None:
@@ -72,7 +73,7 @@ def sweep_once() -> None:
     while _guard(round.begin, before) or len(round):
         _guard(round.hear)
     _chores(round)
-    _guard(round.finish, FINISH_SECONDS)
+    _guard(round.finish)
 
 
 def _chores(round: rounds.Round) -> None:
