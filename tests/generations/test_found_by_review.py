@@ -227,7 +227,9 @@ def test_a_fetch_that_waited_for_its_turn_is_claimed_anew(trip: Trip, settings: 
     trip.advance(170)
     settings.FETCHES_AT_ONCE = 1
     round._start_fetches()
-    assert job.row.next_poll_at > ledger_clock.now() + timedelta(seconds=settings.OUTPUT_SECONDS_MAX * 2)
+    due_at = job.row.next_poll_at
+    assert due_at is not None
+    assert due_at > ledger_clock.now() + timedelta(seconds=settings.OUTPUT_SECONDS_MAX * 2)
     round.finish()
     assert job.stands == ("succeeded", "captured", "charged")
 
