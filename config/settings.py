@@ -399,7 +399,7 @@ Q_CLUSTER = {
     "workers": 4,
     "queue_limit": 4,
     "bulk": 1,
-    "timeout": 120,
+    "timeout": 180,
     "retry": 600,
     "max_attempts": 3,
     "ack_failures": True,

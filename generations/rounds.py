@@ -302,6 +302,14 @@ def is_resting(job_id: UUID) -> bool:
     return bool(resting) and Generation.objects.filter(id=job_id, provider__in=resting).exists()
 
 
+def takes_long(job_id: UUID) -> bool:
+    """Whether submitting the job may take longer than a call usually may: what it makes is made while one waits."""
+    for name, operation in Generation.objects.filter(id=job_id).values_list("provider", "operation"):
+        provider = _provider(name)
+        return provider is not None and provider.submit_seconds(operation) is not None
+    return False
+
+
 def submit(job_id: UUID, seconds: float | None = None) -> None:
     """The job is submitted once, if it waits for that; how the provider answered is written down, and settled.
 

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 FOLLOW_SECONDS = 20
 SWEEP_SECONDS = 54
 # A call that has begun is waited for, until the task is so old at most; the queue's own time-out is longer.
-TASK_SECONDS = 112
+TASK_SECONDS = 172
 CHORES_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
@@ -31,9 +31,12 @@ PAUSE_SECONDS = 0.5
 def follow(job_id: str) -> None:
     """The job is submitted, and asked about until it has ended: for FOLLOW_SECONDS, and only while no other task waits.
 
-    The sweep does the rest. It asks about many jobs at once, where this occupies a process for one.
+    The sweep does the rest. It asks about many jobs at once, where this occupies a process for one; so a submission
+    that takes long is the sweep's altogether.
     """
     which = UUID(job_id)
+    if rounds.takes_long(which):
+        return
     ends_at = time.monotonic() + TASK_SECONDS
     rounds.submit(which, TASK_SECONDS)
     until = time.monotonic() + FOLLOW_SECONDS

@@ -88,6 +88,20 @@ def test_a_submission_that_would_outlast_its_sweep_is_left_to_the_next(
     assert job.stands == ("running", "open", None)
 
 
+def test_a_task_that_follows_a_job_does_not_wait_through_a_long_submission(
+    trip: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four pictures at a provider that hangs would occupy all workers, who would then be taken for dead and killed."""
+    monkeypatch.setattr("generations.providers.rehearsal.Rehearsal.submit_seconds_max", 100.0)
+    job = trip.start("[slow 9h]")
+    tasks.follow(str(job.id))
+    assert job.stands == ("queued", "open", None)
+    sweep = rounds.Round(tasks.TASK_SECONDS - tasks.SWEEP_SECONDS)  # as late as one begins anything
+    sweep.begin()
+    sweep.finish()
+    assert job.stands == ("running", "open", None)
+
+
 def test_a_round_waits_for_its_answers_no_longer_than_it_may(trip: Trip) -> None:
     job = trip.running("[silent]")
     trip.advance(30)
