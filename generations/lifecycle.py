@@ -1172,10 +1172,10 @@ def due_fetches(
 
 
 def due_expiries(limit: int = 100) -> list[UUID]:
-    return _due(
-        Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__expires_at__lte=clock.Now()),
-        limit,
-    )
+    """Jobs whose hold is due, but not those whose provider must be asked first."""
+    due = Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__expires_at__lte=clock.Now())
+    unasked = Q(asked_at=None) | Q(asked_at__lt=F("hold__expires_at"))
+    return _due(due.exclude(unasked, state=State.RUNNING, verdict_at=None), limit)
 
 
 def due_late(limit: int = 200) -> list[UUID]:

@@ -6,6 +6,7 @@ carrying it out broke, or was never done.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,18 +29,31 @@ State, Outcome = Generation.State, Generation.Outcome
 
 # So often the settlement of a provider's failure may break before its credits are given back without it.
 FAILURES_MAX = 3
+# What the database says when somebody kept a lock for too long, or a statement took too long.
+KEPT_WAITING = ("55P03", "57014")
 
 
 # Settlements that break
 
 
 def settle(job_ids: Iterable[UUID], by: str = "provider") -> None:
-    """What lifecycle.settle does; and where it breaks, for each job by itself, with the broken ones noted."""
+    """What lifecycle.settle does; and where it breaks, for each job by itself, with the broken ones noted.
+
+    Where it was kept waiting, for each account by itself: one that somebody keeps locked delays no other.
+    """
     ids = list(job_ids)
     try:
         lifecycle.settle(ids, by)
-    except OperationalError:
-        raise  # the database's trouble is nobody's job in particular; they stay due
+    except OperationalError as error:
+        of_accounts = _by_account(ids) if getattr(error.__cause__, "sqlstate", None) in KEPT_WAITING else []
+        if len(of_accounts) < 2:
+            raise  # the database's trouble is nobody's job in particular; they stay due
+        log.warning("settlements_taken_apart", jobs=len(ids), accounts=len(of_accounts), error=str(error))
+        for some in of_accounts:
+            try:
+                settle(some, by)
+            except OperationalError:
+                log.exception("settlements_left", jobs=len(some))
     except Exception as error:
         connection.close_if_unusable_or_obsolete()
         if len(ids) > 1:
@@ -50,6 +64,13 @@ def settle(job_ids: Iterable[UUID], by: str = "provider") -> None:
         log.exception("settlement_broke", job=str(ids[0]))
         job = Generation.objects.get(id=ids[0])
         note_failure(job, f"{type(error).__name__}: {error}")
+
+
+def _by_account(ids: list[UUID]) -> list[list[UUID]]:
+    found: dict[UUID, list[UUID]] = defaultdict(list)
+    for account, one in Generation.objects.filter(id__in=ids).order_by("id").values_list("account_id", "id"):
+        found[account].append(one)
+    return list(found.values())
 
 
 def rescue(limit: int = 50) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 
 from billing import clock as ledger_clock
 from billing import errors, ledger
@@ -20,8 +21,9 @@ from generations.providers import calls
 from generations.providers.base import Answer, Unknown
 from generations.providers.calls import Calls
 from generations.storage import Unreachable
+from tests.billing.purse import Purse
 from tests.generations.test_safety_net import telling_breaks
-from tests.generations.trip import Trip, heard
+from tests.generations.trip import MICRO, SHORT, Trip, heard
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -256,6 +258,54 @@ def test_a_fetch_that_waited_for_its_turn_is_claimed_anew(trip: Trip, settings: 
     settings.FETCHES_AT_ONCE = 1
     assert not round.hear()
     assert not len(round)
+
+
+def test_an_account_that_somebody_keeps_locked_delays_no_settlement_of_another(trip: Trip) -> None:
+    job = trip.running("[failed nsfw]")
+    rich = Purse()
+    rich.grant(MICRO)
+    quote = lifecycle.quote("ai/video", SHORT | {"prompt": "[failed nsfw]"}, "rehearsal")
+    kept = lifecycle.start(rich.id, quote, actor="user:1").generation
+    rounds.submit(kept.id)
+    trip.advance(5)
+    for id in (job.id, kept.id):
+        (claimed,) = lifecycle.claim_due(only=id)
+        assert heard(claimed, Answer("failed", "nsfw"))
+    is_locked, is_done = threading.Event(), threading.Event()
+
+    def keep_locked() -> None:
+        with transaction.atomic():
+            ledger.lock([rich.id])
+            is_locked.set()
+            is_done.wait(20)
+        connection.close()
+
+    keeper = threading.Thread(target=keep_locked)
+    keeper.start()
+    try:
+        assert is_locked.wait(10)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '200ms'")
+        with suppress(OperationalError):
+            safety_net.settle([kept.id, job.id])
+        assert job.stands == ("failed", "released", "refunded")
+        assert Generation.objects.get(id=kept.id).state == "running"
+    finally:
+        is_done.set()
+        keeper.join()
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
+    safety_net.settle([kept.id])
+    assert Generation.objects.get(id=kept.id).state == "failed"
+
+
+def test_holds_that_must_wait_for_a_question_delay_none_that_need_not(trip: Trip) -> None:
+    trip.running("[silent]")
+    doubtful = trip.start()
+    lifecycle.claim_submission(doubtful.id)
+    trip.advance(hours=1, minutes=1)
+    Generation.objects.filter(id=doubtful.id).update(next_poll_at=ledger_clock.now())
+    assert lifecycle.due_expiries(1) == [doubtful.id]
 
 
 # Words for what happened
