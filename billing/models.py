@@ -639,7 +639,7 @@ class Approval(models.Model):
         permissions = [("decide_approval", "Can approve or decline what a colleague asked for")]
 
     def __str__(self) -> str:
-        return f"{self.act} ({self.state})"
+        return f"{self.act.replace('_', ' ').capitalize()} ({self.state})"
 
 
 class Notice(models.Model):

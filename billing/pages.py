@@ -431,7 +431,8 @@ def _note(line: Entry) -> str:
         case "capture" if line.balance_delta != line.held_delta:
             return f"{credits.display(line.balance_delta - line.held_delta)} of what was held is back"
         case "release":
-            return f"{amount} back, nothing charged"
+            back = f"{amount} back, nothing charged"
+            return f"{reason[0].upper()}{reason[1:].rstrip('.')}. {back}" if reason else back
         case "hold_expired":
             return f"{amount} back, its time ran out"
         case "late_capture":

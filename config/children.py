@@ -23,6 +23,8 @@ def web_server(host: str, port: int) -> Child:
     for left_over in figures.glob("*.db"):
         left_over.unlink()
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    if not settings.EMAIL_URL:
+        settings.MAIL_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # links that change passwords lie there
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     command = (sys.executable, "-m", "gunicorn", "-c", "python:config.gunicorn", "--workers", "2", "--bind", address)
     return Child("web server", command, child_environment(HOLDFAST_ROLE="web", PROMETHEUS_MULTIPROC_DIR=str(figures)))
@@ -41,7 +43,8 @@ def queue_worker() -> Child:
 
 def local_renderer() -> Child:
     """The process that renders videos on this machine."""
-    settings.LOCAL_DIR.mkdir(parents=True, exist_ok=True)
+    # Nobody else on this machine reads what has not been paid for yet.
+    settings.LOCAL_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = (sys.executable, "-m", LOCAL_RENDERER, str(settings.LOCAL_DIR))
     return Child("local renderer", command, child_environment(HOLDFAST_ROLE="command"))
 

@@ -4,6 +4,7 @@ import gc
 import signal
 
 from config.parent_death import forks_end_with_us
+from generations import providers
 
 wsgi_app = "config.wsgi:application"
 worker_class = "gthread"
@@ -22,4 +23,5 @@ loglevel = "warning"
 def when_ready(server: object) -> None:
     """Every worker process ends with this one."""
     forks_end_with_us(signal.SIGKILL)
+    providers.load()
     gc.freeze()  # what is loaded stays: the collector need not walk it, nor the processes copy it

@@ -10,6 +10,7 @@ from django.db import connections
 
 from config.parent_death import forks_end_with_us
 from config.tasks import heartbeat
+from generations import providers
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
 
     from config.schedules import begin_sweeps
 
+    providers.load()
     pre_execute.connect(show_life)
     with suppress(Exception):  # else the scheduler begins them, half a minute later
         begin_sweeps()

@@ -137,6 +137,9 @@ OPENAI_TEXT_MODEL = env.str("OPENAI_TEXT_MODEL", "") or "gpt-6.1-terra"
 OPENAI_IMAGE_MODEL = env.str("OPENAI_IMAGE_MODEL", "") or "gpt-image-2.6-flare"
 OPENAI_VIDEO_MODEL = env.str("OPENAI_VIDEO_MODEL", "")  # empty: no videos; only compatible servers still have them
 COMFYUI_URLS = [url.strip() for url in env.list("COMFYUI_URLS", default=[]) if url.strip()]
+for number, url in enumerate(COMFYUI_URLS, 1):  # not repeated: there may be a password in it
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise ImproperlyConfigured(f"Address {number} of COMFYUI_URLS is not one of a server (http://host:port).")
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRETS = [secret.strip() for secret in env.list("STRIPE_WEBHOOK_SECRETS", default=[]) if secret.strip()]
 STRIPE_API_BASE = _url("STRIPE_API_BASE")
@@ -416,7 +419,7 @@ Q_CLUSTER = {
     "workers": 4,
     "queue_limit": 4,
     "bulk": 1,
-    "timeout": 120,
+    "timeout": 180,
     "retry": 600,
     "max_attempts": 3,
     "ack_failures": True,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
+from time import monotonic
 
+import structlog
 from django.conf import settings
-from django.core.files.storage import default_storage
+from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -14,20 +17,30 @@ from billing import clock
 from .lifecycle import LEASE_SECONDS, alert_flip, end_expired, lock_job
 from .models import Generation, Output
 from .providers.base import Answer, ProviderError
+from .storage import Unreachable, output_storage
+
+log = structlog.get_logger("holdfast.afterwards")
 
 State, Outcome = Generation.State, Generation.Outcome
 
 # A provider that cannot be asked is not asked for ever.
 LOOK_BACK_GIVES_UP_HOURS = 1
+# Deleting may go on for so long in one pass: answers wait meanwhile.
+DELETE_SECONDS = 2.0
+NOT_DELETED_KEY, NOT_DELETED_SECONDS = "outputs-not-deleted", 60
 
 
-def claim_look_backs(limit: int = 100) -> list[Generation]:
+def claim_look_backs(limit: int = 100, *, but_not: Collection[str] = ()) -> list[Generation]:
     """Jobs settled a while ago (LOOK_BACK_SECONDS) whose provider was not asked since, claimed for LEASE_SECONDS."""
     now = clock.now()
     ended = Generation.objects.filter(is_looked_back=False, credits_charged__isnull=False, ended_at__lte=now)
     ended.filter(Q(provider_job_id=None) | Q(verdict_at=None)).update(is_looked_back=True)
     with transaction.atomic():
-        due = ended.filter(Q(next_poll_at=None) | Q(next_poll_at__lte=now)).order_by("ended_at")
+        due = (
+            ended.filter(Q(next_poll_at=None) | Q(next_poll_at__lte=now))
+            .exclude(provider__in=but_not)
+            .order_by("ended_at")
+        )
         jobs = list(due.select_for_update(skip_locked=True, of=("self",), no_key=True)[:limit])
         lease = now + timedelta(seconds=LEASE_SECONDS)
         Generation.objects.filter(id__in=[job.id for job in jobs]).update(next_poll_at=lease)
@@ -83,7 +96,21 @@ def delete_old_outputs() -> None:
 
 
 def delete_outputs(which: QuerySet[Output]) -> None:
-    """The files are gone, then their rows say so: a crash between the two is finished by the next pass."""
-    for output in which.filter(deleted_at=None)[:500]:
-        default_storage.delete(output.file)
+    """The files are gone, then their rows say so: a crash between the two is finished by the next pass.
+
+    A storage that does not answer is left alone for a minute; what takes longer than DELETE_SECONDS is left to later.
+    """
+    due = list(which.filter(deleted_at=None)[:500])
+    if not due or cache.get(NOT_DELETED_KEY):
+        return
+    until = monotonic() + DELETE_SECONDS
+    for output in due:
+        try:
+            output_storage().delete(output.file)
+        except Unreachable as error:
+            log.warning("outputs_not_deleted", why=str(error))
+            cache.set(NOT_DELETED_KEY, 1, NOT_DELETED_SECONDS)
+            return
         Output.objects.filter(id=output.id).update(deleted_at=clock.Now())
+        if monotonic() > until:
+            return

@@ -25,7 +25,7 @@ class TooManyBlocked(errors.BillingError):
     status = 403
     sentence = "Too much of what was asked for was blocked lately. Nothing was started and nothing was charged."
     reason = "The provider’s moderation blocked many runs of this account within a day, and each of them costs us."
-    action = "Ask for something else once the time in resets_at has come, or choose another provider now."
+    action = "Each of them counts for 24 hours: wait, and then ask for something else, or choose another provider now."
     can_retry = True
 
 
@@ -41,13 +41,13 @@ class TooManyUnpaid(errors.BillingError):
 def refuse_blocked(provider: str, blocked_at: Sequence[datetime], most: int) -> None:
     """Refuses where `most` runs were blocked within SPAN; `blocked_at`: the newest of them, newest first. Pure."""
     if len(blocked_at) >= most:
-        raise TooManyBlocked(provider=provider, limit=most, resets_at=blocked_at[most - 1] + SPAN)
+        raise TooManyBlocked(provider=provider, blocked_max=most, resets_at=blocked_at[most - 1] + SPAN)
 
 
 def refuse_unpaid(unpaid: int, most: int) -> None:
     """Refuses where `most` finished runs are unpaid. Pure."""
     if unpaid >= most:
-        raise TooManyUnpaid(limit=most, used=unpaid)
+        raise TooManyUnpaid(unpaid=unpaid, unpaid_max=most)
 
 
 def refuse_costly(account: UUID, provider: str) -> None:

@@ -6,10 +6,12 @@ Everything is read from the rows that were written when it happened; nothing is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from billing import credits
+from django.conf import settings
+
+from billing import clock, credits
 from billing.models import Entry, Lot
 from tools_registry import registry
 
@@ -18,6 +20,9 @@ from .models import Generation, SettlementRule
 from .providers.base import NotOffered
 
 State, Outcome = Generation.State, Generation.Outcome
+
+# The words of a provider after which there may be something to deliver.
+_MADE = ("completed", "incomplete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +76,31 @@ def spoken(job: Generation) -> Spoken:
 def _spoken_under_way(job: Generation, held: str) -> Spoken:
     reserved = f"{held} credits are held. If it fails they come back by themselves."
     if job.verdict_at is not None:
-        return Spoken("Finishing", "wait", "Finishing", "It is made; the result is being fetched.", reserved)
+        words = "It is made; the result is being fetched."
+        if job.verdict_status not in _MADE:
+            words = "The provider did not make it; your credits are on their way back."
+        elif job.review:
+            words = "It is made. People here are looking at what it costs."
+        return Spoken("Finishing", "wait", "Finishing", words, reserved)
     if job.state == State.QUEUED:
-        return Spoken("Waiting", "wait", "Waiting for its turn", "It starts in a moment.", reserved)
+        title, words = "Waiting for its turn", "It starts in a moment."
+        if job.review:
+            title = "The provider gave no clear answer"
+            words = "People here are looking at it; it is not sent again unasked."
+        elif job.attempt_count:
+            title, words = "Waiting for the provider", "It could not take this yet; it is tried again by itself."
+        return Spoken("Waiting", "wait", title, words, reserved)
     if job.state == State.SUBMITTING:
-        words = "It is being handed to the provider."
-        if job.attempt_count and job.asked_at is None and job.review:
-            words = "The provider has not confirmed that it has it; it is not sent twice."
-        return Spoken("Starting", "wait", "Starting", words, reserved)
+        title, words = "Starting", "It is being handed to the provider."
+        if job.submitted_at and clock.now() - job.submitted_at > timedelta(seconds=settings.PROVIDER_TIMEOUT_SECONDS):
+            title = "Not confirmed by the provider yet"
+            words = "It is not made twice. If nothing is heard, your credits come back by themselves."
+        return Spoken("Starting", "wait", title, words, reserved)
     if job.cancel_asked_at is not None:
         return Spoken("Stopping", "wait", "Stopping", "The provider was asked to stop.", reserved)
+    if job.review:
+        words = "People here are looking at it, and the provider is asked on."
+        return Spoken("Running", "wait", "The provider’s answer is not clear", words, reserved)
     return Spoken("Running", "wait", "Being made", "You can leave this page; it goes on.", reserved)
 
 
@@ -158,7 +178,7 @@ def _said(job: Generation) -> list[dict[str, Any]]:
     if job.verdict_at is None:
         return []
     word = job.verdict_code if job.verdict_status == "failed" and job.verdict_code else job.verdict_status
-    kind = "" if job.verdict_status in ("completed", "incomplete") else "bad"
+    kind = "" if job.verdict_status in _MADE else "bad"
     return [_step("Provider said", job.verdict_at, code=word or "", more=job.verdict_message or "", kind=kind)]
 
 
@@ -183,7 +203,9 @@ def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
         case Entry.Kind.LATE_CAPTURE:
             return _step("Charged late", entry.created_at, amount=amount, more=around)
         case Entry.Kind.RELEASE:
-            reason = why or job.error_message or ""
+            # A success that is not charged was not released by the rule for successes.
+            by_rule = rule is not None and rule.outcome == SettlementRule.Outcome.RELEASE
+            reason = why if by_rule else job.error_message or ""
             return _step("Back", entry.created_at, amount=amount, more=" ".join(filter(None, (reason, around))))
         case Entry.Kind.HOLD_EXPIRED:
             more = "The reservation ended before the provider had answered."

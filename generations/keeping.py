@@ -22,7 +22,7 @@ FOLDER = "outputs"
 OURS = re.compile(rf"{FOLDER}/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/[^/]+")
 # A file may be on its way to its row for so long.
 ORPHAN_AGE = timedelta(days=1)
-SWEEP_SECONDS = 60.0  # of the two minutes that a task may take
+SWEEP_SECONDS = 60.0  # of the three minutes that a task may take
 BATCH = 500
 # The name that the last pass came to, where its time was over before the end.
 REACHED_KEY, REACHED_SECONDS = "outputs-swept-to", 7 * 24 * 3600

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ from billing.models import Account, Hold, Lot, Notice, new_id
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
 
-from . import columns, outputs, pacing, providers, reviews, routes, settlement
+from . import bounds, columns, outputs, pacing, providers, reviews, routes, settlement
 from .models import Attempt, Generation, Output, ProviderJob, SettlementFailure, SettlementRule
 from .providers import calls
 from .providers.base import (
@@ -205,6 +205,8 @@ def start(
     )
 
     def record(done: list[ledger.Outcome]) -> None:
+        if of.provider.is_real:
+            bounds.refuse_costly(account, of.provider.name)
         placed = done[0].line.created_at
         job.created_at = job.next_poll_at = placed
         job.save(force_insert=True)
@@ -261,14 +263,18 @@ def claim_submission(job_id: UUID) -> tuple[Generation, Attempt] | None:
 
 def _submit_seconds(job: Generation) -> float:
     try:
-        return _provider(job).submit_seconds_max or settings.PROVIDER_TIMEOUT_SECONDS
+        return _provider(job).submit_seconds(job.operation) or settings.PROVIDER_TIMEOUT_SECONDS
     except ProviderError:
         return float(settings.PROVIDER_TIMEOUT_SECONDS)
 
 
 async def submitted(job: Generation, graph: dict[str, Any] | None) -> Accepted:
     """The call itself; no database here: it runs on the providers' loop."""
-    return await _provider(job).submit(_as_job(job, graph))
+    try:
+        provider = providers.get(job.provider)
+    except NotOffered as error:
+        raise TryLater("not_offered", message=str(error)) from error  # nobody was asked
+    return await provider.submit(_as_job(job, graph))
 
 
 def hear_submission(job: Generation, attempt: Attempt, said: Accepted | ProviderError) -> list[Generation]:
@@ -288,19 +294,25 @@ def hear_submission(job: Generation, attempt: Attempt, said: Accepted | Provider
 
 
 def _hear_at_once(job: Generation, answer: Answer, content: bytes | None) -> list[Generation]:
-    """A provider that finished while we waited: its verdict and what it made are written down together."""
-    ready = hear([(job, answer)])
-    for heard in ready:
-        if content is not None and heard.verdict_rule is not None and heard.verdict_rule.outcome == settlement.CAPTURE:
-            with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
-                file.write(content)
-                file.flush()
-                try:
-                    said: Stored | ProviderError = _store(heard, file.name)
-                except ProviderError as error:
-                    said = error
-            hear_output(heard, said)
-    return [Generation.objects.select_related("verdict_rule").get(id=heard.id) for heard in ready]
+    """A provider that finished while we waited: its verdict and what it made are written down together.
+
+    May be tried again: what it made may be had only now.
+    """
+    hear([(job, answer)])
+    heard = Generation.objects.select_related("verdict_rule").get(id=job.id)
+    if heard.verdict_rule is None or heard.claim != job.claim:
+        return []
+    if content is not None and heard.verdict_rule.outcome == settlement.CAPTURE and heard.delivered is None:
+        with tempfile.NamedTemporaryFile(prefix="holdfast-output-") as file:
+            file.write(content)
+            file.flush()
+            try:
+                said: Stored | ProviderError = _store(heard, file.name)
+            except OutputUnavailable as error:
+                said = error
+        hear_output(heard, said)
+        heard.refresh_from_db()
+    return [heard]
 
 
 def _may_be_submitted(job: Generation, now: datetime) -> bool:
@@ -365,7 +377,7 @@ def _put_back(job: Generation, attempt: Attempt | None, error: TryLater | None) 
         if attempt is not None:
             _end_attempt(attempt, Attempt.Result.LATER, _evidence(error) if error else {})
         pause = pacing.next_pause_seconds(
-            10 * 2.0**locked.attempt_count,
+            10 * 2.0 ** min(locked.attempt_count, 16),
             error.retry_after_seconds if error is not None else None,
             random.random,
             least=settings.POLL_SECONDS,
@@ -393,16 +405,17 @@ def _record_refusal(job: Generation, attempt: Attempt, refused: Refused) -> list
     return _record_verdicts([(job, answer, decision)])
 
 
-def claim_doubts(limit: int, before: datetime | clock.Now | None = None) -> list[Generation]:
+def claim_doubts(
+    limit: int, before: datetime | clock.Now | None = None, *, but_not: Collection[str] = ()
+) -> list[Generation]:
     """Submissions whose end nobody knows and that are due to be looked up, claimed for LEASE_SECONDS."""
     with transaction.atomic():
-        jobs = list(
-            Generation.objects.filter(
-                Q(state=State.SUBMITTING) | Q(state=State.AWAITING_SETTLEMENT, provider_job_id=None),
-                verdict_at=None,
-                next_poll_at__lte=before or clock.Now(),
-            ).select_for_update(skip_locked=True, of=("self",))[:limit]
-        )
+        due = Generation.objects.filter(
+            Q(state=State.SUBMITTING) | Q(state=State.AWAITING_SETTLEMENT, provider_job_id=None),
+            verdict_at=None,
+            next_poll_at__lte=before or clock.Now(),
+        ).exclude(provider__in=but_not)
+        jobs = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("next_poll_at")[:limit])
         _claim(jobs, clock.now())
     return jobs
 
@@ -430,12 +443,18 @@ def hear_look_up(job: Generation, said: Accepted | Answer | ProviderError | None
         _record_acceptance(job, said, attempt if attempt and attempt.result != Attempt.Result.ACCEPTED else None)
     elif isinstance(said, Answer):
         return hear([(job, said)])
-    elif _provider(job).has_lookup or _provider(job).has_idempotent_submit:
+    elif _provider(job).has_lookup or _provider(job).has_idempotent_submit or _was_refused(job):
         # Surely not there, or found again by its key: it may be submitted.
         _put_back(job, None, None)
     else:
         _postpone(job, timedelta(seconds=settings.POLL_SECONDS_MAX))
     return []
+
+
+def _was_refused(job: Generation) -> bool:
+    """Whether the provider surely did not take it when it was last submitted, and no rule said what that means."""
+    last = job.attempts.order_by("-number").first()
+    return last is not None and last.result == Attempt.Result.REFUSED
 
 
 # Poll
@@ -482,11 +501,11 @@ def _at_provider() -> QuerySet[Generation]:
     )
 
 
-def claim_last_questions(limit: int = 100) -> list[Generation]:
+def claim_last_questions(limit: int = 100, *, but_not: Collection[str] = ()) -> list[Generation]:
     """Running jobs whose hold is due and whose provider was not asked since: claimed, whenever they were due."""
     with transaction.atomic():
         due = _at_provider().filter(state=State.RUNNING, hold__state=Hold.State.OPEN, hold__expires_at__lte=clock.Now())
-        due = due.filter(Q(asked_at=None) | Q(asked_at__lt=F("hold__expires_at")))
+        due = due.filter(Q(asked_at=None) | Q(asked_at__lt=F("hold__expires_at"))).exclude(provider__in=but_not)
         jobs = list(due.select_for_update(skip_locked=True, of=("self",)).select_related("hold")[:limit])
         _claim(jobs, clock.now(), is_asked=True)
     return jobs
@@ -686,14 +705,17 @@ async def fetched(job: Generation) -> Stored:
 
 
 def _store(job: Generation, path: str) -> Stored:
-    """What is in the file is in the storage; raises OutputUnavailable for what cannot be delivered."""
+    """What is in the file is in the storage; raises OutputUnavailable for what cannot be delivered, else Unknown."""
     probe = outputs.probe(path)
     if probe.content_type not in registry.operation(job.operation).delivers:
         sentence = "What the provider sent is not something that can be delivered."
         raise OutputUnavailable("garbage", "not_deliverable", sentence)
     name = f"outputs/{job.id}/{new_id()}.{outputs.ALLOWED[probe.content_type]}"
-    with open(path, "rb") as file:
-        return Stored(default_storage.save(name, File(file)), probe)
+    try:
+        with open(path, "rb") as file:
+            return Stored(default_storage.save(name, File(file)), probe)
+    except OSError as error:
+        raise Unknown("storage", type(error).__name__, "The output could not be stored here.") from error
 
 
 def hear_output(job: Generation, said: Stored | ProviderError) -> bool:
@@ -736,7 +758,8 @@ def _record_output(job: Generation, stored: str, probe: outputs.Probe) -> bool:
             stored_at=clock.now(),
         )
         found = {"seconds": seconds, "width": probe.width, "height": probe.height}
-        change(locked, delivered=found | (locked.usage or {}))
+        lease = clock.now() + timedelta(seconds=LEASE_SECONDS)  # by then it is settled, or somebody else may
+        change(locked, delivered=found | (locked.usage or {}), next_poll_at=lease)
         return True
 
 
@@ -811,8 +834,9 @@ def _plan(job: Generation) -> _Plan | None:
     else:
         code = job.verdict_code or job.verdict_status
         message = " ".join(part for part in (rule.sentence, job.verdict_message) if part)
-    undone = [] if is_expired else [steps.Release(**words)]
-    return _Plan(job, ledger.Group(job.account_id, undone), False, error_code=code, error_message=message[:1000])
+    message = message[:1000]
+    undone = [] if is_expired else [steps.Release(reason=message, **words)]
+    return _Plan(job, ledger.Group(job.account_id, undone), False, error_code=code, error_message=message)
 
 
 def _write_settled(plans: list[_Plan], now: datetime, by: str) -> None:
@@ -879,7 +903,7 @@ def _tell(plan: _Plan) -> Notice | None:
         job.account_id,
         f"job:{job.id}:ended",
         f"“{job.title}” was not made. Your {held} credits are back.",
-        body=plan.error_message or "",
+        body=f"{plan.error_message or 'It could not be made.'} ({plan.error_code})",
         link=f"/generations/{job.id}",
         level="warning",
     )
@@ -978,7 +1002,7 @@ def _cancel_unsubmitted(account: UUID, job_id: UUID) -> Generation:
 
 @once_more
 def expire(job_id: UUID) -> None:
-    """A hold that is due, after a question to the provider asked when it was: the credits are back.
+    """A hold that is due, after a question to the provider asked when it was, and its answer: the credits are back.
 
     The job then waits in AWAITING_SETTLEMENT, still asked, or has EXPIRED where it was never submitted.
     """
@@ -988,14 +1012,14 @@ def expire(job_id: UUID) -> None:
             return
         hold = _hold(job)
         now = clock.now()
-        was_asked = job.asked_at is not None and job.asked_at >= hold.expires_at
+        was_asked = job.asked_at is not None and job.asked_at >= hold.expires_at and not _is_being_asked(job, now)
         if hold.expires_at > now or (job.state == State.RUNNING and job.verdict_at is None and not was_asked):
             return
         ledger.expire_hold(job.account_id, hold=hold.id, owner=OWNER, actor=OWNER, user=job.user_id)
         if job.state == State.QUEUED:
             end_expired(job, now, "It was never started, and its reservation ended.")
             return
-        is_success = job.verdict_at is not None
+        is_success = job.verdict_rule is not None and job.verdict_rule.outcome == settlement.CAPTURE
         change(
             job,
             state=State.AWAITING_SETTLEMENT,
@@ -1010,6 +1034,12 @@ def expire(job_id: UUID) -> None:
             link=f"/generations/{job.id}",
             level="warning",
         )
+
+
+def _is_being_asked(job: Generation, now: datetime) -> bool:
+    """Whether the answer to the last question is still out: once it is written down the job is due at another time."""
+    lease = timedelta(seconds=LEASE_SECONDS)
+    return job.asked_at is not None and job.next_poll_at == job.asked_at + lease and job.next_poll_at > now
 
 
 def end_expired(job: Generation, now: datetime, sentence: str) -> None:
@@ -1112,10 +1142,12 @@ def settle_by_hand(job_id: UUID, *, outcome: str, staff: int, reason: str) -> Ge
 # What is due: the sweep's passes find it by the rows alone
 
 
-def due_submissions(limit: int, before: datetime | clock.Now | None = None) -> list[tuple[UUID, str]]:
-    """Jobs that wait to be submitted, each with its provider."""
-    due = Generation.objects.filter(state=State.QUEUED, next_poll_at__lte=before or clock.Now())
-    return list(due.order_by("next_poll_at").values_list("id", "provider")[:limit])
+def due_submissions(
+    provider: str, limit: int, before: datetime | clock.Now | None = None, *, but_not: Collection[str] = ()
+) -> list[UUID]:
+    """Jobs that wait to be submitted to the provider, but not those of some operations."""
+    due = Generation.objects.filter(state=State.QUEUED, provider=provider, next_poll_at__lte=before or clock.Now())
+    return _due(due.exclude(operation__in=but_not), limit)
 
 
 def due_settlements(limit: int = 500) -> list[UUID]:
@@ -1125,8 +1157,10 @@ def due_settlements(limit: int = 500) -> list[UUID]:
     return _due(due.filter(failed | Q(delivered__isnull=False, state__in=UNDER_WAY)), limit)
 
 
-def due_fetches(limit: int, before: datetime | clock.Now | None = None) -> list[Generation]:
-    """Jobs that succeeded and whose output is not here yet."""
+def due_fetches(
+    limit: int, before: datetime | clock.Now | None = None, *, but_not: Collection[str] = ()
+) -> list[Generation]:
+    """Jobs that succeeded and whose output is not here yet, but not those of some providers."""
     due = Generation.objects.filter(
         verdict_at__isnull=False,
         delivered__isnull=True,
@@ -1134,14 +1168,14 @@ def due_fetches(limit: int, before: datetime | clock.Now | None = None) -> list[
         verdict_rule__outcome=settlement.CAPTURE,
         next_poll_at__lte=before or clock.Now(),
     )
-    return list(due.order_by("next_poll_at")[:limit])
+    return list(due.exclude(provider__in=but_not).order_by("next_poll_at")[:limit])
 
 
 def due_expiries(limit: int = 100) -> list[UUID]:
-    return _due(
-        Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__expires_at__lte=clock.Now()),
-        limit,
-    )
+    """Jobs whose hold is due, but not those whose provider must be asked first."""
+    due = Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__expires_at__lte=clock.Now())
+    unasked = Q(asked_at=None) | Q(asked_at__lt=F("hold__expires_at"))
+    return _due(due.exclude(unasked, state=State.RUNNING, verdict_at=None), limit)
 
 
 def due_late(limit: int = 200) -> list[UUID]:

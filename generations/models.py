@@ -251,9 +251,11 @@ class Generation(models.Model):
             models.CheckConstraint(name="generation_progress_is_percent", condition=Q(progress__lte=100)),
             models.CheckConstraint(
                 name="generation_emergency_only_after_failure",
+                # Whatever word it was that a rule releases: a refused submission is one, and what staff have taught.
                 condition=Q(is_emergency=False)
                 | (
-                    Q(outcome="refunded", verdict_status__in=["failed", "cancelled", "incomplete"])
+                    ~Q(verdict_status="completed")
+                    & Q(outcome="refunded", verdict_at__isnull=False)
                     & Q(outcome__isnull=False, verdict_status__isnull=False)
                 ),
             ),

@@ -44,9 +44,9 @@ def is_asked_already(job: Generation, phase: str, status: str, code: str | None,
 def in_words(unknown: dict[str, Any]) -> str:
     """The answer as a sentence: The provider said “failed · nsfw_content”, which no rule knows."""
     said = " · ".join(filter(None, (unknown["status"], unknown["code"])))
-    start = "The provider said" if unknown["is_word"] else "The question to the provider ended with"
     if unknown["phase"] == "submit":
-        start = "The provider refused with"
+        return f"The provider refused it with “{said}”, and no rule settles that."
+    start = "The provider said" if unknown["is_word"] else "The question to the provider ended with"
     return f"{start} “{said}”, which no rule knows."
 
 

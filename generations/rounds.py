@@ -7,7 +7,7 @@ that does not answer delays no other. Memory is bounded by the lanes' room, howe
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,15 +24,18 @@ from billing import clock
 from . import afterwards, circuits, lifecycle, providers, routes, safety_net, settlement
 from .lifecycle import Stored
 from .models import Attempt, Generation
-from .providers.base import NotOffered, ProviderError, Unknown
+from .providers.base import NotOffered, Provider
 from .providers.calls import Calls
 
 log = structlog.get_logger("holdfast.rounds")
 
+# So much longer than a provider says that a submission of its may take, its end is waited for.
+SUBMIT_MORE = 5.0
 # So long answers are waited for before what else is due is looked at.
 HEAR_SECONDS = 1.0
 # An acceptance that could not be written is tried again so often, a second apart: its id must not be lost.
 WRITES_MAX = 30
+# So many claimed fetches of each provider wait for their turn at most.
 FETCHES_WAITING_MAX = 64
 
 
@@ -53,9 +56,14 @@ class _Unwritten:
 
 
 class Round:
-    """The calls of one sweep, or of one task that follows a job. Not to be shared between threads."""
+    """The calls of one sweep, or of one task that follows a job. Not to be shared between threads.
 
-    def __init__(self) -> None:
+    With `seconds` its answers are heard for so long at most: a submission that may take longer is not begun, for its
+    provider's id would be lost.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.ends_at = None if seconds is None else time.monotonic() + seconds
         self.calls: Calls[_Asked] = Calls()
         self.to_fetch: deque[Generation] = deque()
         self.unwritten: list[_Unwritten] = []
@@ -82,20 +90,32 @@ class Round:
             return min(room, most)
         return room
 
+    def _full(self, lane: str) -> list[str]:
+        """Providers whose lane for this has no room: nothing is claimed for them now, and they delay no other."""
+        return [name for name in providers.PROVIDERS if not self.calls.room(f"{lane} {name}")]
+
     def _begin_submissions(self, before: datetime | None) -> int:
-        by_provider: dict[str, list[UUID]] = defaultdict(list)
-        for job_id, provider in lifecycle.due_submissions(4 * settings.PROVIDER_CALLS_AT_ONCE, before):
-            by_provider[provider].append(job_id)
         begun = 0
-        for provider, ids in by_provider.items():
+        for name in providers.PROVIDERS:
             # A claimed submission must not wait for its turn: it would look like one that nobody knows the end of.
-            lane = f"submit {provider}"
-            room = min(self.calls.idle(lane), self._room(lane, provider) if self.calls.idle(lane) else 0)
-            done = sum(self.submit(job_id) for job_id in ids[:room])
+            lane = f"submit {name}"
+            idle = self.calls.idle(lane)
+            due = lifecycle.due_submissions(name, idle, before, but_not=self._too_long(name)) if idle else []
+            room = min(len(due), self._room(lane, name)) if due else 0
+            done = sum(self.submit(job_id) for job_id in due[:room])
             if room and not done:
-                self.looked.give_back(provider)
+                self.looked.give_back(name)
             begun += done
         return begun
+
+    def _too_long(self, name: str) -> list[str]:
+        """The provider's operations whose submission may take longer than this round."""
+        provider = _provider(name)
+        if provider is None or self.ends_at is None:
+            return []
+        left = self.ends_at - time.monotonic()
+        longest = ((operation, provider.submit_seconds(operation)) for operation in provider.operations)
+        return [operation for operation, seconds in longest if seconds is not None and seconds + SUBMIT_MORE > left]
 
     def submit(self, job_id: UUID) -> bool:
         """The job's submission is under way, if it waits for one."""
@@ -103,14 +123,16 @@ class Round:
         if claimed is None:
             return False
         job, attempt = claimed
-        provider = _provider(job)
+        provider = _provider(job.provider)
         graph = routes.graph(job.operation, job.provider) if provider is not None and provider.has_graphs else None
-        seconds = None if provider is None or provider.submit_seconds_max is None else provider.submit_seconds_max + 5
+        longest = provider.submit_seconds(job.operation) if provider is not None else None
+        seconds = longest + SUBMIT_MORE if longest is not None else None
         self._add(_Asked("submit", job, attempt), partial(lifecycle.submitted, job, graph), seconds)
         return True
 
     def _begin_look_ups(self, before: datetime | None) -> int:
-        jobs = lifecycle.claim_doubts(settings.PROVIDER_CALLS_AT_ONCE, before)
+        but_not = {*self._full("look_up"), *self.looked.resting}
+        jobs = lifecycle.claim_doubts(settings.PROVIDER_CALLS_AT_ONCE, before, but_not=but_not)
         for job in jobs:
             self.look_up(job)
         return len(jobs)
@@ -134,65 +156,80 @@ class Round:
             begun += self.ask(jobs)
         return begun
 
-    def ask(self, jobs: Sequence[Generation]) -> int:
+    def ask(self, jobs: Sequence[Generation], lane: str = "poll") -> int:
         """The claimed jobs' providers are being asked."""
         for job in jobs:
-            self._add(_Asked("poll", job), partial(lifecycle.asked, job))
+            self._add(_Asked("poll", job), partial(lifecycle.asked, job), lane=lane)
         return len(jobs)
 
     def ask_last_questions(self) -> None:
         """Before a hold expires its provider is asked, even one that rests."""
-        self.ask(lifecycle.claim_last_questions())
+        jobs = lifecycle.claim_last_questions(settings.PROVIDER_CALLS_AT_ONCE, but_not=self._full("last"))
+        self.ask(jobs, "last")
 
     def look_back(self) -> None:
         """Providers of jobs settled a while ago are being asked once more."""
-        for job in afterwards.claim_look_backs():
+        but_not = {*self._full("look_back"), *self.looked.resting}
+        for job in afterwards.claim_look_backs(settings.PROVIDER_CALLS_AT_ONCE, but_not=but_not):
             self._add(_Asked("look_back", job), partial(lifecycle.asked, job))
 
     def _begin_fetches(self, before: datetime | None) -> int:
-        begun = 0
-        if len(self.to_fetch) < FETCHES_WAITING_MAX:
-            for job in lifecycle.due_fetches(FETCHES_WAITING_MAX, before):
-                begun += self._fetch(job)
-        return begun
+        waiting = Counter(job.provider for job in self.to_fetch)
+        full = [name for name, jobs in waiting.items() if jobs >= FETCHES_WAITING_MAX]
+        due = lifecycle.due_fetches(FETCHES_WAITING_MAX, before, but_not=full)
+        return sum(self._fetch(job) for job in due)
 
     def _fetch(self, job: Generation) -> bool:
         """The output's fetch is claimed, and begins when there is room for it."""
-        if len(self.to_fetch) >= FETCHES_WAITING_MAX or not lifecycle.claim_fetch(job):
+        waiting = sum(one.provider == job.provider for one in self.to_fetch)
+        if waiting >= FETCHES_WAITING_MAX or not lifecycle.claim_fetch(job):
             return False
-        self.to_fetch.append(job)
-        self._start_fetches()
+        if self._may_fetch(job):
+            self._start_fetch(job)
+        else:
+            self.to_fetch.append(job)
         return True
+
+    def _may_fetch(self, job: Generation) -> bool:
+        return self.calls.waiting[f"fetch {job.provider}"] < settings.FETCHES_AT_ONCE
+
+    def _start_fetch(self, job: Generation) -> None:
+        seconds = settings.OUTPUT_SECONDS_MAX * 1.5 + 30
+        self._add(_Asked("fetch", job), partial(lifecycle.fetched, job), seconds)
 
     def _start_fetches(self) -> None:
         """Claimed fetches whose lane has room are begun."""
         for _ in range(len(self.to_fetch)):
             job = self.to_fetch.popleft()
-            lane = f"fetch {job.provider}"
-            if self.calls.waiting[lane] >= settings.FETCHES_AT_ONCE:
+            if not self._may_fetch(job):
                 self.to_fetch.append(job)
-                continue
-            seconds = settings.OUTPUT_SECONDS_MAX * 1.5 + 30
-            self._add(_Asked("fetch", job), partial(lifecycle.fetched, job), seconds)
+            elif lifecycle.claim_fetch(job):  # anew: a part of its time went by while it waited
+                self._start_fetch(job)
 
-    def _add(self, asked: _Asked, call: Callable[[], Awaitable[Any]], seconds: float | None = None) -> None:
-        lane = f"{asked.what} {asked.job.provider}"
-        self.calls.add(lane, asked, call, seconds)
+    def _add(
+        self, asked: _Asked, call: Callable[[], Awaitable[Any]], seconds: float | None = None, lane: str | None = None
+    ) -> None:
+        self.calls.add(f"{lane or asked.what} {asked.job.provider}", asked, call, seconds)
 
     # Hear
 
     def hear(self, seconds: float = HEAR_SECONDS) -> int:
         """What was answered by now is written down, and what can be settled is. Says how many answers there were."""
         said = self.calls.take(seconds) if len(self.calls) else []
-        self._count(said)
         polls = [(asked.job, answer) for asked, answer in said if asked.what == "poll"]
-        if polls:
-            self.go_on(lifecycle.hear(polls))
-        for asked, answer in said:
+        for asked, answer in said:  # first what may not be said again
             if asked.what != "poll":
                 self._hear_one(asked, answer)
         self._write_again()
-        self._start_fetches()
+        try:
+            if polls:
+                self.go_on(lifecycle.hear(polls))
+            self._count(said)
+            self._start_fetches()
+        except Exception:
+            # They are due again when their claim has run out; what is under way besides is heard all the same.
+            log.exception("answers_not_written", answers=len(polls))
+            connection.close_if_unusable_or_obsolete()
         return len(said)
 
     def _hear_one(self, asked: _Asked, said: Any) -> None:
@@ -250,10 +287,9 @@ class Round:
         for provider, outcomes in of_provider.items():
             circuits.hear(provider, outcomes)
 
-    def finish(self, seconds: float | None = None) -> None:
-        """Everything that was begun is written down, or so much time has passed."""
-        until = None if seconds is None else time.monotonic() + seconds
-        while len(self) and (until is None or time.monotonic() < until):
+    def finish(self) -> None:
+        """Everything that was begun is written down, or the round's time is over."""
+        while len(self) and (self.ends_at is None or time.monotonic() < self.ends_at):
             self.hear()
 
 
@@ -266,19 +302,27 @@ def is_resting(job_id: UUID) -> bool:
     return bool(resting) and Generation.objects.filter(id=job_id, provider__in=resting).exists()
 
 
-def submit(job_id: UUID) -> None:
+def takes_long(job_id: UUID) -> bool:
+    """Whether submitting the job may take longer than a call usually may: what it makes is made while one waits."""
+    for name, operation in Generation.objects.filter(id=job_id).values_list("provider", "operation"):
+        provider = _provider(name)
+        return provider is not None and provider.submit_seconds(operation) is not None
+    return False
+
+
+def submit(job_id: UUID, seconds: float | None = None) -> None:
     """The job is submitted once, if it waits for that; how the provider answered is written down, and settled.
 
     One whose provider is left alone now waits for the sweep.
     """
-    alone = Round()
+    alone = Round(seconds)
     if not is_resting(job_id) and alone.submit(job_id):
         alone.finish()
 
 
-def poll(jobs: Sequence[Generation]) -> None:
-    """The claimed jobs' providers were asked; what they said is written down, fetched and settled."""
-    alone = Round()
+def poll(jobs: Sequence[Generation], seconds: float | None = None) -> None:
+    """The claimed jobs' providers were asked; what they said (within the seconds) is written down and settled."""
+    alone = Round(seconds)
     alone.ask(jobs)
     alone.finish()
 
@@ -305,8 +349,8 @@ def expire(job_id: UUID) -> None:
     lifecycle.expire(job_id)
 
 
-def _provider(job: Generation) -> Any:
+def _provider(name: str) -> Provider | None:
     try:
-        return providers.get(job.provider)
-    except (NotOffered, Unknown, ProviderError):
+        return providers.get(name)
+    except NotOffered:
         return None

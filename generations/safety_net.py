@@ -1,4 +1,4 @@
-"""What catches a job that the ordinary way dropped: a settlement that breaks, a hold that lasts, an old wrong charge.
+"""What catches a job that the ordinary way dropped: a settlement that breaks, a wrong charge, however old.
 
 Nothing here decides who pays. The provider's recorded word and its rule have decided that; here it is carried out when
 carrying it out broke, or was never done.
@@ -6,22 +6,21 @@ carrying it out broke, or was never done.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Count, Q, QuerySet
 
 from billing import alerts, clock, credits, errors, ledger
-from billing.models import Entry, Hold
+from billing.models import Entry
 
 from . import lifecycle, settlement
-from .lifecycle import OWNER, UNDER_WAY, change, lock_job, note_failure, once_more
+from .lifecycle import OWNER, change, lock_job, note_failure, once_more
 from .models import Generation
 
 log = structlog.get_logger("holdfast.safety_net")
@@ -30,18 +29,31 @@ State, Outcome = Generation.State, Generation.Outcome
 
 # So often the settlement of a provider's failure may break before its credits are given back without it.
 FAILURES_MAX = 3
+# What the database says when somebody kept a lock for too long, or a statement took too long.
+KEPT_WAITING = ("55P03", "57014")
 
 
 # Settlements that break
 
 
 def settle(job_ids: Iterable[UUID], by: str = "provider") -> None:
-    """What lifecycle.settle does; and where it breaks, for each job by itself, with the broken ones noted."""
+    """What lifecycle.settle does; and where it breaks, for each job by itself, with the broken ones noted.
+
+    Where it was kept waiting, for each account by itself: one that somebody keeps locked delays no other.
+    """
     ids = list(job_ids)
     try:
         lifecycle.settle(ids, by)
-    except OperationalError:
-        raise  # the database's trouble is nobody's job in particular; they stay due
+    except OperationalError as error:
+        of_accounts = _by_account(ids) if getattr(error.__cause__, "sqlstate", None) in KEPT_WAITING else []
+        if len(of_accounts) < 2:
+            raise  # the database's trouble is nobody's job in particular; they stay due
+        log.warning("settlements_taken_apart", jobs=len(ids), accounts=len(of_accounts), error=str(error))
+        for some in of_accounts:
+            try:
+                settle(some, by)
+            except OperationalError:
+                log.exception("settlements_left", jobs=len(some))
     except Exception as error:
         connection.close_if_unusable_or_obsolete()
         if len(ids) > 1:
@@ -52,6 +64,13 @@ def settle(job_ids: Iterable[UUID], by: str = "provider") -> None:
         log.exception("settlement_broke", job=str(ids[0]))
         job = Generation.objects.get(id=ids[0])
         note_failure(job, f"{type(error).__name__}: {error}")
+
+
+def _by_account(ids: list[UUID]) -> list[list[UUID]]:
+    found: dict[UUID, list[UUID]] = defaultdict(list)
+    for account, one in Generation.objects.filter(id__in=ids).order_by("id").values_list("account_id", "id"):
+        found[account].append(one)
+    return list(found.values())
 
 
 def rescue(limit: int = 50) -> int:
@@ -67,8 +86,8 @@ def rescue(limit: int = 50) -> int:
 def _rescued(job_id: UUID) -> bool:
     try:
         return emergency_release(job_id)
-    except (errors.BillingError, lifecycle.CannotSettle, OperationalError):
-        raise
+    except OperationalError:
+        raise  # the database's trouble is nobody's job in particular; it stays broken, and is tried again
     except Exception as error:
         log.exception("emergency_release_broke", job=str(job_id))
         connection.close_if_unusable_or_obsolete()
@@ -209,20 +228,3 @@ def unheard(hours: float) -> QuerySet[Generation]:
     before = clock.now() - timedelta(hours=hours)
     jobs = Generation.objects.filter(credits_charged=None, verdict_at=None, provider_job_id__isnull=False)
     return jobs.filter(submitted_at__lte=before).order_by("submitted_at")
-
-
-# Holds that last
-
-
-def alert_long_holds() -> None:
-    """Staff are told of jobs that have kept credits in a hold for HOLD_ALERT_SECONDS, once each."""
-    before = clock.now() - timedelta(seconds=settings.HOLD_ALERT_SECONDS)
-    told: Any = alerts.open_keys("hold_open_long")
-    long = Generation.objects.filter(state__in=UNDER_WAY, hold__state=Hold.State.OPEN, hold__placed_at__lte=before)
-    for job in long.exclude(id__in=told)[:100]:
-        alerts.open_alert(
-            "hold_open_long",
-            key=str(job.id),
-            sentence=f"A job at {job.provider} has held {credits.display(job.estimate_max)} credits for hours.",
-            facts={"generation": str(job.id), "state": job.state},
-        )

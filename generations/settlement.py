@@ -109,6 +109,8 @@ SHIPPED_RULES: list[dict[str, object]] = [
         _rule("submit", status, RELEASE, "The provider did not accept this request.", provider_bills="no")
         for status in ("400", "404", "413", "422")
     ),
+    # Providers that look at a request before they take it.
+    _rule("submit", "400", RELEASE, "Blocked by the provider’s moderation.", code="moderation_blocked"),
     *(
         _rule(
             "submit",

@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 
 FOLLOW_SECONDS = 20
 SWEEP_SECONDS = 54
-# A call that has begun is waited for, so long at most; the queue's own time-out is longer.
-FINISH_SECONDS = 60
+# A call that has begun is waited for, until the task is so old at most; the queue's own time-out is longer.
+TASK_SECONDS = 172
 CHORES_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
@@ -31,16 +31,20 @@ PAUSE_SECONDS = 0.5
 def follow(job_id: str) -> None:
     """The job is submitted, and asked about until it has ended: for FOLLOW_SECONDS, and only while no other task waits.
 
-    The sweep does the rest. It asks about many jobs at once, where this occupies a process for one.
+    The sweep does the rest. It asks about many jobs at once, where this occupies a process for one; so a submission
+    that takes long is the sweep's altogether.
     """
     which = UUID(job_id)
-    rounds.submit(which)
+    if rounds.takes_long(which):
+        return
+    ends_at = time.monotonic() + TASK_SECONDS
+    rounds.submit(which, TASK_SECONDS)
     until = time.monotonic() + FOLLOW_SECONDS
     while time.monotonic() < until and not get_broker().queue_size():
         state = Generation.objects.filter(id=which, credits_charged=None).values_list("state", flat=True).first()
         if state != Generation.State.RUNNING or rounds.is_resting(which):
             return
-        rounds.poll(lifecycle.claim_due(only=which))
+        rounds.poll(lifecycle.claim_due(only=which), ends_at - time.monotonic())
         time.sleep(PAUSE_SECONDS)
 
 
@@ -50,7 +54,7 @@ def sweep(seconds: float = SWEEP_SECONDS) -> None:
         sweep_once()
         return
     until = time.monotonic() + seconds
-    round = rounds.Round()
+    round = rounds.Round(max(TASK_SECONDS, seconds + TASK_SECONDS - SWEEP_SECONDS))
     chores_at = 0.0
     while time.monotonic() < until:
         if time.monotonic() >= chores_at:
@@ -61,7 +65,7 @@ def sweep(seconds: float = SWEEP_SECONDS) -> None:
         if not begun and not heard and not len(round.calls):
             time.sleep(PAUSE_SECONDS)
         close_old_connections()
-    _guard(round.finish, FINISH_SECONDS)
+    _guard(round.finish)
 
 
 def sweep_once() -> None:
@@ -72,7 +76,7 @@ def sweep_once() -> None:
     while _guard(round.begin, before) or len(round):
         _guard(round.hear)
     _chores(round)
-    _guard(round.finish, FINISH_SECONDS)
+    _guard(round.finish)
 
 
 def _chores(round: rounds.Round) -> None:
@@ -86,7 +90,6 @@ def _chores(round: rounds.Round) -> None:
     for chore in (
         afterwards.release_outputs_after_debt,
         round.look_back,
-        safety_net.alert_long_holds,
         afterwards.end_waiting,
         afterwards.delete_old_outputs,
     ):

@@ -29,6 +29,7 @@ PURE = {
     "billing/errors.py",
     "tools_registry/pricing.py",
     "generations/pacing.py",
+    "generations/rehearse_rules.py",
     "generations/settlement.py",
 }
 # What a pure file must not import: models, settings, clocks, the network, the file system, chance.

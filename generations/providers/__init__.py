@@ -4,6 +4,8 @@ To add one: copy the nearest module, name it in PROVIDERS, and list it under its
 config/settings.py.
 """
 
+from contextlib import suppress
+
 from django.conf import settings
 from django.utils.module_loading import import_string
 
@@ -28,3 +30,10 @@ def get(name: str) -> Provider:
         raise NotOffered(f"{NEEDS[name]} is not set.")
     provider: Provider = import_string(PROVIDERS[name])()
     return provider
+
+
+def load() -> None:
+    """The modules of all providers that are set up here are loaded, for whatever is forked from this process."""
+    for name in PROVIDERS:
+        with suppress(NotOffered):
+            get(name)

@@ -160,7 +160,7 @@ class Answer:
     usage: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "status", clean_text(self.status, 60))
+        object.__setattr__(self, "status", clean_text(self.status, 50))
         object.__setattr__(self, "code", None if self.code is None else clean_text(self.code, 100))
         object.__setattr__(self, "message", None if self.message is None else clean_text(self.message))
         object.__setattr__(self, "progress", None if self.progress is None else min(max(int(self.progress), 0), 100))
@@ -242,6 +242,10 @@ class Provider(ABC):
     has_lookup: bool = False  # can be asked by our id whether it accepted a job
     has_idempotent_submit: bool = False  # a second submit of one job never makes a second one there
     submit_seconds_max: float | None = None  # how long a submit may take; None: PROVIDER_TIMEOUT_SECONDS
+
+    def submit_seconds(self, operation: str) -> float | None:
+        """How long submitting a job of this operation may take; None: PROVIDER_TIMEOUT_SECONDS."""
+        return self.submit_seconds_max
 
     @abstractmethod
     async def submit(self, job: Job) -> Accepted:

@@ -7,6 +7,7 @@ ProviderErrors only: whatever else breaks in a provider is doubt.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import queue
 import threading
@@ -39,7 +40,8 @@ class _Loop:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
-        self.kept: dict[str, Any] = {}
+        self.kept: dict[tuple[str, int], Any] = {}
+        self.turns = itertools.count()
         self.thread = threading.Thread(target=self.loop.run_forever, name="provider-calls", daemon=True)
         self.thread.start()
 
@@ -56,12 +58,17 @@ def _here() -> _Loop:
         return _loop
 
 
-def keep(name: str, make: Callable[[], Kept]) -> Kept:
-    """What `make` made when it was first asked for by that name: HTTP clients, which belong to the process's loop."""
-    kept = _here().kept
-    if name not in kept:
-        kept[name] = make()
-    made: Kept = kept[name]
+def keep(name: str, make: Callable[[], Kept], *, of: int = 1) -> Kept:
+    """What `make` made when it was first asked for by that name: HTTP clients, which belong to the process's loop.
+
+    With `of`, one of so many in turn: httpx looks at all connections of a client for each request, so that many clients
+    with few connections each cost a fraction of one with all of them.
+    """
+    here = _here()
+    which = (name, next(here.turns) % of)
+    if which not in here.kept:
+        here.kept[which] = make()
+    made: Kept = here.kept[which]
     return made
 
 
@@ -91,9 +98,9 @@ async def _within(call: Awaitable[Said], seconds: float | None) -> Said:
         raise
     except TimeoutError as error:
         raise Unknown("timeout", "no_end", "The provider did not answer in time.") from error
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # whatever it is, it must not end the loop that everybody's calls run on
+    # Whatever it is, it must not end the loop that everybody's calls run on. Also a call that was cancelled from within
+    # (from here nobody does that): its answer is waited for.
+    except BaseException as error:
         log.exception("provider_broke")
         raise Unknown("broken", type(error).__name__, "The answer could not be worked with.") from error
 

@@ -110,6 +110,10 @@ class OpenAI(Provider):
 
     # Submit
 
+    def submit_seconds(self, operation: str) -> float | None:
+        """Only an image is made while one waits."""
+        return self.submit_seconds_max if operation == IMAGE else None
+
     async def submit(self, job: Job) -> Accepted:
         """Accepted there. The job's id is sent along, for people who look for it there; nothing rests on it."""
         if job.operation not in self.operations:

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote
@@ -54,13 +55,18 @@ def stand_in_command(port: int, state: Path | str) -> list[str]:
 
 
 def _client(is_repeatable: bool) -> httpx.AsyncClient:
-    """One client of the process for questions, one for what may be sent once only.
+    """One of the process's clients for questions, or the one for what may be sent once only.
 
-    The second keeps no connection open: a stale one would turn a submission into a doubt.
+    That one keeps no connection open: a stale one would turn a submission into a doubt.
     """
-    name = "rehearsal-questions" if is_repeatable else "rehearsal-once"
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64 if is_repeatable else 0)
-    return calls.keep(name, lambda: httpx.AsyncClient(follow_redirects=False, trust_env=False, limits=limits))
+    if not is_repeatable:
+        return calls.keep("rehearsal-once", partial(_new_client, 0))
+    return calls.keep("rehearsal-questions", partial(_new_client, 8), of=8)
+
+
+def _new_client(kept_open: int) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=kept_open)
+    return httpx.AsyncClient(follow_redirects=False, trust_env=False, limits=limits)
 
 
 class Rehearsal(Provider):

@@ -273,7 +273,7 @@ def _sweep(of_server: dict[str, str], ready: Any, gate: Any, profile: str) -> No
         import cProfile
         import signal
 
-        profiler = cProfile.Profile()
+        profiler = cProfile.Profile(timer=time.thread_time)
         signal.signal(signal.SIGTERM, lambda *_: (profiler.dump_stats(profile), os._exit(0)))
         profiler.enable()
     while True:
@@ -421,7 +421,10 @@ def main(arguments: list[str] | None = None) -> None:
         bench = Bench(make_conninfo(server, dbname=DATABASE), of_server, url, asked.latency, asked.profile)
         bench.ask("VACUUM ANALYZE")
         sizes = [jobs] if asked.whole else [jobs // 4, jobs // 2, jobs]
-        rounds = {str(size): bench.round(size, at_once) for size in sizes}
+        rounds = {}
+        for size in sizes:
+            rounds[str(size)] = bench.round(size, at_once)
+            print(f"{size} jobs: {rounds[str(size)]}", file=sys.stderr, flush=True)
         settled = {
             "failed_per_second": bench.settle(0, jobs, jobs, 0.0),
             "completed_per_second": bench.settle(jobs, everything, jobs, 0.0) if asked.completed else None,

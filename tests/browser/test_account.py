@@ -94,7 +94,7 @@ def test_a_limit_of_ones_own_refuses_and_says_which(visit: Visit, complaints: li
     page.get_by_role("button", name="Make it for at most 2.00").click()
     modal = page.get_by_role("dialog")
     expect(modal).to_contain_text("This goes over your own limit of 1.50 credits for one run.")
-    expect(modal.get_by_role("button", name="Make 3 s instead, for 1.50")).to_be_visible()
+    expect(modal.get_by_role("button", name="Make it 3 s instead, for 1.50")).to_be_visible()
     assert "403" in complaints.pop()
     modal.get_by_role("link", name="See the limits").click()
 

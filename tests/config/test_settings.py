@@ -44,6 +44,7 @@ def read(environment: dict[str, str], expression: str = "None") -> subprocess.Co
         (DEVELOPMENT | {"DATABASE_URL": "sqlite:///x"}, "DATABASE_URL"),
         (DEVELOPMENT | {"REDIS_URL": "localhost:6379"}, "REDIS_URL"),
         (DEVELOPMENT | {"OPENAI_BASE_URL": "openai"}, "OPENAI_BASE_URL"),
+        (DEVELOPMENT | {"COMFYUI_URLS": "http://127.0.0.1:8188,gpu:8188"}, "COMFYUI_URLS"),
         (DEVELOPMENT | {"HOLDFAST_ALERT_EMAILS": "desk@example.org,night"}, "HOLDFAST_ALERT_EMAILS"),
         (PRODUCTION | {"SECRET_KEY": ""}, "SECRET_KEY"),
         (PRODUCTION | {"SECRET_KEY": "short"}, "SECRET_KEY"),

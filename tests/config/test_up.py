@@ -74,7 +74,7 @@ def test_it_says_ready_once_and_the_worker_answers(stopped: Instance) -> None:
     assert [line for line in first.lines if line.startswith("ready ")] == [f"ready {first.url}"]
     assert first.get("/healthz") == (200, {"status": "alive"})
     status, body = until(lambda: (answer := first.get("/readyz"))[0] == 200 and answer, 20, "readyz")
-    assert (status, body["checks"]) == (200, {"database": "ok", "migrations": "ok", "worker": "ok"})
+    assert (status, body["checks"]) == (200, {"database": "ok", "migrations": "ok", "worker": "ok", "storage": "ok"})
 
 
 def test_a_second_up_on_the_same_folder_is_refused(running: Instance) -> None:

@@ -55,7 +55,6 @@ def test_a_worker_that_starts_sweeps_at_once(transactional_db: None) -> None:
     begin_sweeps()
 
     waiting = {SignedPackage.loads(row.payload)["func"] for row in OrmQ.objects.all()}
-    assert waiting == {"generations.tasks.sweep", "billing.tasks.sweep"}
     every_minute = Schedule.objects.filter(minutes=1)
+    assert waiting == {row.func for row in every_minute} >= {"generations.tasks.sweep", "billing.tasks.sweep"}
     assert all(row.next_run > timezone.now() for row in every_minute)
-    assert every_minute.count() == 2

@@ -18,7 +18,7 @@ from tests.generations.trip import Trip
 @pytest.mark.slow
 def test_two_workers_settle_everything_once_whatever_breaks() -> None:
     with wharf(people=8) as port:
-        found = run(port, seconds=12, jobs=60, seed=20)
+        found = run(port, seconds=10, jobs=50, seed=20)
     assert found["broken"] == []
     assert found["reconcile"]["clean"]
     assert found["accepted_twice"] == 0

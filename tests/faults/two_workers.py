@@ -73,7 +73,7 @@ HONEST = {"queued", "submitting", "running"}
 
 # A provider must never be called while a transaction is open: calls.py refuses it, and says so.
 IN_TRANSACTION = re.compile("InTransaction|while a transaction was open")
-ERROR = re.compile(r"\[error\s*\]\s+(\w+)|^(\w*Error|\w*Exception|[\w.]+\.\w+Error): ")
+EVENT = re.compile(r"\[(warning|error|critical)\s*\]\s+(\w+)")
 
 MEDDLER = """
 import random, time
@@ -92,6 +92,13 @@ while True:
                 lifecycle.wake(provider, name)
     print(len(jobs), flush=True)
     time.sleep(0.4)
+"""
+
+
+FAILED_TASKS = """
+import json
+from django_q.models import Task
+print(json.dumps([f"{task.func}: {task.result}" for task in Task.objects.filter(success=False)]))
 """
 
 
@@ -174,7 +181,8 @@ class Campaign:
         self.killed: Counter[str] = Counter()
         self.broken: list[str] = []
         self.meddled = 0
-        self.rests = 0
+        # Which jobs had to be waited for when the workers were put to rest.
+        self.rests: list[Counter[str]] = []
 
     # The storm
 
@@ -268,11 +276,11 @@ class Campaign:
     def quiet(self) -> None:
         """Whatever can end has ended. Leases of the dead end because the clock moves on while no worker lives."""
         least, at = len(self.posted) + 1, time.monotonic()
-        while left := self.unended():
+        while left := self.waiting().total():
             if left < least:
                 least, at = left, time.monotonic()
             if time.monotonic() - at > (STILL_SECONDS if self.rests else FIRST_STILL_SECONDS):
-                if self.rests == RESTS_MAX:
+                if len(self.rests) == RESTS_MAX:
                     return
                 self.rest()
                 at = time.monotonic()
@@ -283,7 +291,7 @@ class Campaign:
 
         A clock that jumps while a worker waits for its provider's answer would be a fault that no real clock makes.
         """
-        self.rests += 1
+        self.rests.append(self.waiting())
         up = self.port.instance.pid
         os.kill(up, signal.SIGSTOP)
         try:
@@ -298,14 +306,15 @@ class Campaign:
             os.kill(up, signal.SIGCONT)
         self.second.start()
 
-    def unended(self) -> int:
-        """How many jobs are still to come to their end."""
-        waiting = {job for one in self.posted if ENDS[one.word][1] for job in one.jobs}
+    def waiting(self) -> Counter[str]:
+        """The jobs that are still to come to their end, by state and what their prompts ask for."""
+        words = {job: one.word for one in self.posted if ENDS[one.word][1] for job in one.jobs}
         rows = self.port.ask(
-            "SELECT count(*) FROM generations_generation WHERE id = ANY(%(jobs)s::uuid[]) AND credits_charged IS NULL",
-            jobs=list(waiting),
+            "SELECT id, state, verdict_status FROM generations_generation"
+            " WHERE id = ANY(%(jobs)s::uuid[]) AND credits_charged IS NULL",
+            jobs=list(words),
         )
-        return int(rows[0]["count"])
+        return Counter(f"{row['state']} {row['verdict_status'] or ''} {words[str(row['id'])]}" for row in rows)
 
     # What must be true in the end
 
@@ -324,8 +333,13 @@ class Campaign:
             wrong = self._wrong(one, rows[job], accepted) if job in rows else ["is not there"]
             self.broken += [f"{one.word or 'plain'} {job}: {what}: {rows.get(job)}" for what in wrong]
         lines = [*self.port.instance.lines, *self.port.instance.errors, *self.second.lines]
-        self.broken += [line for line in lines if IN_TRANSACTION.search(line)][:5]
-        errors = Counter(found[1] or found[2] for line in lines if (found := ERROR.search(line)))
+        done = self.port.instance.command("shell", "--no-imports", "-c", FAILED_TASKS)
+        failed: list[str] = json.loads(done.stdout.splitlines()[-1])
+        self.broken += [f"a task failed: {task[-500:]}" for task in failed[:5]]
+        self.broken += [line for line in [*lines, *failed] if IN_TRANSACTION.search(line)][:5]
+        told = Counter(f"{found[1]}: {found[2]}" for line in lines if (found := EVENT.search(line)))
+        if not told:
+            self.broken.append("the workers' log was not read: doubts at least must be in it")
         try:
             report = self.port.reconcile()
         except AssertionError as error:
@@ -337,7 +351,7 @@ class Campaign:
             "submits": sum(one["received"] for one in submits.values()),
             "posts": sum(len(one.answers) for one in self.posted),
             "cancels": Counter(status for one in self.posted for status, _ in one.cancels),
-            "errors_in_the_log": errors,
+            "told_in_the_log": told,
             "reconcile": report,
         }
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing import credits, ledger
-from generations import lifecycle, rounds
+from generations import lifecycle, monitoring, rounds
 from generations.models import ProviderJob
 from tests.generations.trip import Trip
 
@@ -42,12 +42,15 @@ def test_a_503_on_submit_is_doubt_and_is_tried_again_only_after_the_look_up_foun
     job = trip.start("[submit 503]")
     rounds.submit(job.id)
     assert job.attempts == ["doubt"]
+    trip.clock.advance(seconds=30)
+    assert "It is not made twice" in job.spoken.words
     trip.sweep(12)
 
     assert job.attempts == ["doubt", "doubt", "doubt"]
     assert [call for call in provider_calls if call != "poll"] == ["submit", "look_up"] * 3
     assert job.stands == ("queued", "open", None)
     assert "not submitted again" in job.row.review
+    assert "it is not sent again" in job.spoken.words
     assert trip.alerts == ["job_needs_review"]
 
     trip.advance(hours=1)
@@ -66,6 +69,7 @@ def test_a_provider_that_cannot_be_reached_is_asked_later(trip: Trip, settings: 
     trip.sweep(2)
     assert job.stands == ("queued", "open", None)
     assert set(job.attempts) == {"later"}
+    assert "tried again by itself" in job.spoken.words
     settings.REHEARSAL_URL = trip.stand_in.url
     job.ended()
     assert job.stands == ("succeeded", "captured", "charged")
@@ -77,8 +81,10 @@ def test_a_429_on_submit_waits_as_long_as_the_provider_asks(trip: Trip) -> None:
     rounds.submit(job.id)
     assert job.stands == ("queued", "open", None)
     rounds.submit(job.id)
-    assert job.attempts == ["later"], "it was asked again at once"
-    trip.clock.advance(seconds=1.1)
+    trip.clock.advance(seconds=0.9)
+    rounds.submit(job.id)
+    assert job.attempts == ["later"], "it was asked again before the provider's second was over"
+    trip.clock.advance(seconds=1.6)
     rounds.submit(job.id)
     assert job.attempts == ["later", "later"]
 
@@ -92,6 +98,7 @@ def test_an_unknown_word_keeps_the_hold_and_asks_staff_who_release_it(trip: Trip
     assert job.stands == ("running", "open", None)
     assert trip.lines == [HELD]
     assert "transmogrified" in job.row.review
+    assert job.spoken.title == "The provider’s answer is not clear"
     assert trip.alerts == ["job_needs_review"]
 
     with trip.nothing_moves(), pytest.raises(lifecycle.CannotSettle):
@@ -245,9 +252,11 @@ def test_a_hold_open_for_two_hours_is_told_to_staff_once(trip: Trip) -> None:
     job = trip.running("[slow 9h]")
     trip.advance(minutes=50)
     trip.sweep()
+    monitoring.watch()
     assert "hold_open_long" not in trip.alerts
     for _ in range(3):
         trip.advance(minutes=50)
         trip.sweep()
+        monitoring.watch()
     assert job.stands == ("running", "open", None)
     assert trip.alerts.count("hold_open_long") == 1

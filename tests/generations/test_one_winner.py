@@ -297,7 +297,7 @@ def test_one_broken_job_stops_no_other(trip: Trip, monkeypatch: pytest.MonkeyPat
     Generation.objects.filter(id=bad.id).update(provider="gone")
     trip.sweep(4)
     assert good.row.outcome == "refunded"
-    assert bad.stands == ("submitting", "open", None)
+    assert bad.stands == ("queued", "open", None)
     trip.advance(hours=1)
     trip.sweep(2)
     assert trip.purse.available == 10 * MICRO, "the hold of a job whose provider is gone stayed open"

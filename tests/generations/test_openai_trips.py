@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 
 from billing.reconcile import reconcile
 from generations import lifecycle, rounds, tasks
 from generations.providers.openai import OpenAI
 from generations.providers.stand_ins.openai import KEY
+from generations.storage import Unreachable
 from tests.billing.purse import Purse
 from tests.conftest import Clock
 from tests.generations.providers.openai_server import OpenAIServer
@@ -75,6 +77,21 @@ def test_an_image_is_there_when_its_submission_is(trip: Trip) -> None:
     assert job.row.verdict_status == "completed"
     assert job.has_file
     assert str(job.row.provider_job_id).startswith(f"image-{job.id}")
+
+
+def test_an_image_outlives_a_storage_that_is_away_when_it_comes(trip: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can be asked for it again."""
+    save, tries = default_storage.save, iter(range(100))
+
+    def away(*args: Any) -> Any:
+        if next(tries) < 2:
+            raise Unreachable("away")
+        return save(*args)
+
+    monkeypatch.setattr(default_storage, "save", away)
+    job = started(trip, "ai/image")
+    assert job.stands == ("succeeded", "captured", "charged")
+    assert job.has_file
 
 
 def test_a_text_costs_what_was_counted_and_no_more(trip: Trip) -> None:

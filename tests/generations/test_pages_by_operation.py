@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 
 from billing import credits, ledger
+from billing.models import Notice
 from generations import lifecycle, offers, pages
 from generations.models import Generation, Output
 from generations.providers.base import Answer
@@ -395,7 +396,10 @@ def test_a_failure_says_code_sentence_and_credits_wherever_the_job_appears(
         said = text_of(type("Page", (), {"content": html.encode()})())
         assert sentence in said, path
         assert back in said, path
-    assert f"“An ad for iqus e cigerrates” was not made. {back}" in trip.notices
+    news = Notice.objects.get(title=f"“An ad for iqus e cigerrates” was not made. {back}")
+    assert news.body == f"{sentence} (moderation_blocked)"
+    amount = credits.display(job.row.estimate_max)
+    assert f"{sentence} {amount} back, nothing charged" in text_of(owner.get("/account/credits/statement"))
     line = text_of(owner.get(f"/account/credits/statement/{trip.purse.lines[-1].id}"))
     assert "moderation_blocked" in line
     assert "Blocked by the provider’s moderation" in line

@@ -57,7 +57,9 @@ def test_a_text_and_its_parts(text: str, blocks: list[Shown]) -> None:
     assert shown(text) == blocks
 
 
-@pytest.mark.parametrize("piece", ["#", "# a ", "- ", "1. ", "* ", "**", "**a", "*a", " *a", "- - ", "_ _ ", "\n# ", "a#", " #\t"])
+@pytest.mark.parametrize(
+    "piece", ["#", "# a ", "- ", "1. ", "* ", "**", "**a", "*a", " *a", "- - ", "_ _ ", "\n# ", "a#", " #\t"]
+)
 def test_no_text_keeps_the_page_waiting(piece: str) -> None:
     began = time.process_time()
     prose.blocks(piece * (100_000 // len(piece)))

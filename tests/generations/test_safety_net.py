@@ -58,6 +58,7 @@ def test_a_failure_whose_settlement_breaks_again_and_again_is_released_in_an_eme
         trip.sweep(2)
         for tries in range(1, safety_net.FAILURES_MAX):
             assert job.stands == ("running", "open", None)
+            assert "your credits are on their way back" in job.spoken.words
             assert job.row.settlement_failures.count() == tries
             trip.sweep(seconds=lifecycle.LEASE_SECONDS + 1)
         assert job.stands == ("failed", "released", "refunded")

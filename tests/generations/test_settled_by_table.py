@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from generations import explain
 from tests.generations.trip import Trip
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,6 +89,7 @@ def test_what_the_provider_says_decides(trip: Trip, row: Row) -> None:
         assert row.reads in (job.row.error_message or "")
         assert job.spoken.credits == BACK
         assert trip.notices == [f"“{job.row.title}” was not made. {BACK}"]
+        assert row.reads.rstrip(".") in explain.trail(job.row)[-1]["more"]
     verdict = job.row
     assert verdict.verdict_rule is not None
     assert verdict.verdict_evidence is not None

@@ -46,6 +46,7 @@ TABLE = [
     *(("poll", status, None, "keep", "unknown", False) for status in ("500", "502", "503", "504", "599")),
     *(("poll", status, None, "keep", "unknown", False) for status in ("timeout", "network", "garbage")),
     *(("submit", status, None, "release", "no", False) for status in ("400", "404", "413", "422")),
+    ("submit", "400", "moderation_blocked", "release", "unknown", False),
     *(("submit", status, "billing_hard_limit", "release", "no", True) for status in ("401", "402", "403")),
     ("submit", "429", None, "keep", "no", False),
     *(("submit", status, None, "keep", "unknown", False) for status in ("500", "503", "timeout", "network", "garbage")),

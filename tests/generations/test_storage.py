@@ -272,6 +272,26 @@ def test_an_output_waits_for_a_storage_that_does_not_answer_and_is_charged_when_
         assert job.submits == {"received": 1, "accepted": 1}
 
 
+def test_what_is_to_be_deleted_waits_for_the_storage_and_holds_up_nothing_else(
+    trip: Trip, store: ObjectStore, settings: Any
+) -> None:
+    job = trip.start().ended()
+    trip.advance(days=settings.OUTPUT_KEEP_DAYS + 0.1)
+    store.breaks = "503"
+    asked = len(store.asked)
+    trip.sweep(3)
+    assert len(store.asked) == asked + 1, "it is left alone for a minute"
+    assert job.output is not None
+    assert job.output.deleted_at is None
+    other = trip.start("[moderation_blocked]").ended()
+    assert other.row.outcome == "refunded"
+    store.breaks = ""
+    cache.clear()
+    trip.sweep()
+    assert job.output.deleted_at is not None
+    assert store.objects == {}
+
+
 def test_an_unreachable_storage_is_said_to_be_so_and_not_to_have_lost_the_output(
     trip: Trip, store: ObjectStore, browser: Client
 ) -> None:

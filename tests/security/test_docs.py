@@ -37,6 +37,11 @@ HEADINGS = [
     "Output links passed on",
     "Formulas in CSV cells",
     "Guessing gift codes",
+    # What is delivered, and by whom
+    "Hostile files",
+    "Callbacks that nobody signed",
+    "Files that belong to nobody",
+    "Staff",
 ]
 
 

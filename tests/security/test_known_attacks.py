@@ -16,7 +16,9 @@ import pytest
 import structlog
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from billing.models import Account
@@ -25,7 +27,7 @@ from generations import bounds, routes
 from generations.models import Generation
 from generations.providers.rehearsal import Rehearsal
 from tests.billing.purse import Purse
-from tests.generations.trip import MICRO, Trip, new_person
+from tests.generations.trip import MICRO, SHORT, Trip, new_person
 from tests.security.conftest import Attacker
 from tools_registry import registry
 
@@ -60,7 +62,12 @@ def test_moderation_bait_is_refused_after_so_many_a_day_until_it_is_a_day_old(at
     bait(attacker, 2)
     assert attacker.balance == ("10", "0"), "the customer pays nothing for it"
     status, answer = attacker.order("A lighthouse")
-    assert (status, answer["code"], answer["provider"], answer["limit"]) == (403, "too_many_blocked", "rehearsal", 3)
+    assert (status, answer["code"], answer["provider"], answer["blocked_max"]) == (
+        403,
+        "too_many_blocked",
+        "rehearsal",
+        3,
+    )
     assert answer["error"].endswith("Nothing was started and nothing was charged.")
     ends = datetime.fromisoformat(answer["resets_at"])
     oldest = Generation.objects.get(id=first["id"]).verdict_at
@@ -75,6 +82,18 @@ def test_moderation_bait_is_refused_after_so_many_a_day_until_it_is_a_day_old(at
     assert attacker.post("/api/generate", {"operation": "ai/video", "inputs": {"prompt": "x"}})[0] == 202
     attacker.trip.advance(hours=23.5)
     assert attacker.order("A lighthouse")[0] == 202
+
+
+@pytest.mark.usefixtures("real_provider")
+def test_a_page_says_why_it_is_refused_and_when_it_ends(attacker: Attacker) -> None:
+    bait(attacker, 3)
+    browser = Client()
+    browser.force_login(attacker.trip.person, backend="config.sign_in.EmailBackend")
+    answer = browser.post("/generate", SHORT | {"prompt": "A lighthouse", "provider": "rehearsal", "key": "k"})
+    assert answer.status_code == 403
+    page = answer.content.decode()
+    assert bounds.TooManyBlocked.sentence in page
+    assert bounds.TooManyBlocked.action in page
 
 
 @pytest.mark.usefixtures("real_provider")
@@ -108,7 +127,7 @@ def test_slow_jobs_left_to_expire_are_refused_while_so_many_are_unpaid(attacker:
     assert (status, answer["code"]) == (402, "insufficient_credits")
     attacker.trip.purse.grant(MICRO // 2)
     status, answer = attacker.order("A lighthouse")
-    assert (status, answer["code"], answer["limit"], answer["used"]) == (402, "too_many_unpaid", 2, 2)
+    assert (status, answer["code"], answer["unpaid"], answer["unpaid_max"]) == (402, "too_many_unpaid", 2, 2)
     assert attacker.balance == ("0.5", "0")
     attacker.trip.sweep(2)
     assert sorted(str(job.row.outcome) for job in jobs) == ["charged", "withheld"]
@@ -126,6 +145,23 @@ def test_the_bound_counts_the_newest(blocked: int, is_refused: bool) -> None:
     with pytest.raises(bounds.TooManyBlocked) as refusal:
         bounds.refuse_blocked("p", times, 3)
     assert refusal.value.facts["resets_at"] == now - timedelta(hours=2) + timedelta(hours=24)
+
+
+def test_the_bounds_cost_two_questions_of_an_index(attacker: Attacker) -> None:
+    bait(attacker, 1)
+    with CaptureQueriesContext(connection) as asked:
+        bounds.refuse_costly(attacker.trip.purse.id, "rehearsal")
+    questions = [query["sql"] for query in asked if "generations_generation" in query["sql"]]
+    assert len(questions) == 2
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")  # so few rows are read at once otherwise
+        plans = []
+        for question in questions:
+            cursor.execute(f"EXPLAIN {question}")
+            plans.append(" ".join(row[0] for row in cursor.fetchall()))
+        cursor.execute("RESET enable_seqscan")
+    assert "generation_refused" in plans[0]
+    assert all(re.search(r"Index Cond: \(+account_id", plan) for plan in plans)
 
 
 def test_the_cap_on_open_holds_counts_jobs_and_holds_together(attacker: Attacker, settings: Any) -> None:

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Beside a running worker this one finds the folder locked and ends at once.
-        settings.LOCAL_DIR.mkdir(parents=True, exist_ok=True)
+        settings.LOCAL_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         renderer = subprocess.Popen(renderer_command(settings.LOCAL_DIR), stdout=sys.stderr)
         try:
             tasks.sweep(options["seconds"])

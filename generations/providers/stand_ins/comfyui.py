@@ -27,7 +27,6 @@ import json
 import mimetypes
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -44,7 +43,7 @@ from PIL import Image, ImageOps
 
 from generations.providers.child import die_with_parent
 from generations.providers.rehearsal_words import SPOILED_POLLS, parse
-from generations.providers.stand_ins.rehearsal import SILENCE, SUBMIT_429_TIMES, Answered, Server
+from generations.providers.stand_ins.rehearsal import SILENCE, SUBMIT_429_TIMES, Answered, serve
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 HISTORY_MAX = 10_000
@@ -786,11 +785,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         named = ("seconds", "timeout_accept_seconds", "version")
         Handler.state = State(folder, {name: getattr(options, name) for name in named})
-        server = Server(("127.0.0.1", options.port), Handler)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-        print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)  # noqa: T201
-        server.serve_forever(poll_interval=0.1)
+        serve(Handler, options.port)
 
 
 if __name__ == "__main__":

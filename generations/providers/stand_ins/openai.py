@@ -27,7 +27,6 @@ import io
 import json
 import math
 import re
-import signal
 import socket
 import struct
 import tempfile
@@ -43,7 +42,7 @@ from PIL import Image
 
 from generations.providers.child import die_with_parent
 from generations.providers.rehearsal_words import SPOILED_POLLS, parse
-from generations.providers.stand_ins.rehearsal import SILENCE, Answered, Server, film
+from generations.providers.stand_ins.rehearsal import SILENCE, Answered, film, serve
 from generations.providers.stand_ins.rehearsal import Handler as OneRequest
 
 KEY = "sk-stand-in-0123456789abcdef"
@@ -134,7 +133,8 @@ class State:
 
     def __init__(self, path: Path | None, options: argparse.Namespace) -> None:
         self.path, self.options, self.lock = path, options, threading.RLock()
-        self.folder = (path or Path(tempfile.mkdtemp(prefix="openai-stand-in-")) / "state").with_suffix(".outputs")
+        self.kept = None if path else tempfile.TemporaryDirectory(prefix="openai-stand-in-")
+        self.folder = path.with_suffix(".outputs") if path else Path(self.kept.name if self.kept else "")
         self.offset = 0.0
         self.jobs: dict[str, dict[str, Any]] = {}
         self.submits: list[dict[str, Any]] = []
@@ -681,11 +681,7 @@ def main() -> None:
     options = parser.parse_args()
     die_with_parent()
     Handler.state = State(options.state, options)
-    server = Server(("127.0.0.1", options.port), Handler)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)  # noqa: T201
-    server.serve_forever(poll_interval=0.1)
+    serve(Handler, options.port)
 
 
 if __name__ == "__main__":

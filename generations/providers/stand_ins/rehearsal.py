@@ -530,6 +530,15 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+def serve(handler: type[BaseHTTPRequestHandler], port: int) -> None:
+    """Answers on loopback until it is told to stop, once it has said on which port."""
+    server = Server(("127.0.0.1", port), handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)  # noqa: T201
+    server.serve_forever(poll_interval=0.1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="rehearsal", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, required=True, help="0 chooses a free one")
@@ -547,11 +556,7 @@ def main() -> None:
         "idempotent": options.idempotent,
     }
     Handler.state = State(options.state, defaults)
-    server = Server(("127.0.0.1", options.port), Handler)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)  # noqa: T201
-    server.serve_forever(poll_interval=0.1)
+    serve(Handler, options.port)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def test_the_purse_says_when_credits_run_low(db: None, amount: str, state: str) 
 def test_each_line_of_the_statement_follows_the_one_before(owner: Person) -> None:
     ledger.capture(owner.account, hold=hold(owner, "2", label="Video · “A boat”"), amount=1_500_000)
     ledger.release(owner.account, hold=hold(owner, "3"))
+    ledger.release(owner.account, hold=hold(owner, "1"), reason="It was called off.")
     hold(owner, "4")
     lines = [pages.line_in_words(line) for line in reversed(pages._lines(owner.account))]
     shown = [(line["word"], line["kind"], line["credits"], line["balance"], line["note"]) for line in lines]
@@ -102,6 +103,8 @@ def test_each_line_of_the_statement_follows_the_one_before(owner: Person) -> Non
         ("Charged", "ok", "−1.50", "98.50", "0.50 of what was held is back"),
         ("Held", "", "0.00", "98.50", "3.00 were held"),
         ("Back", "", "0.00", "98.50", "3.00 back, nothing charged"),
+        ("Held", "", "0.00", "98.50", "1.00 were held"),
+        ("Back", "", "0.00", "98.50", "It was called off. 1.00 back, nothing charged"),
         ("Held", "wait", "0.00", "98.50", "4.00 held until it ends"),
     ]
     assert lines[2]["title"] == "Video · “A boat”"

@@ -137,6 +137,7 @@ def test_why_it_cannot_be_offered(trip: Trip, staff: Colleague, monkeypatch: pyt
 
 
 def test_its_circuit(trip: Trip, staff: Colleague) -> None:
+    job = trip.running("A pier")
     now = ledger_clock.now()
     Circuit.objects.create(
         provider="rehearsal",
@@ -145,7 +146,6 @@ def test_its_circuit(trip: Trip, staff: Colleague) -> None:
         openings=1,
         last_error="503 <b>down</b>",
     )
-    job = trip.running("A pier")
     for path in (PAGE, page_of(route("rehearsal")), page_of(job.row)):
         page = staff.get(path)
         assert "open: left alone" in said(page)

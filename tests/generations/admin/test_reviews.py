@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from billing import clock as ledger_clock
 from billing.models import Approval, Audit
 from generations import lifecycle
 from generations.models import Generation, SettlementRule
 from generations.providers.base import Unknown
+from generations.providers.rehearsal import Rehearsal
 from tests.billing.admin.colleague import Colleague, a_form, said, url_of
 from tests.generations.admin.test_jobs import page_of
 from tests.generations.trip import Job, Trip, heard
@@ -85,6 +87,26 @@ def test_a_rule_settles_every_job_that_waits_on_the_answer(trip: Trip, staff: Co
         assert job.row.verdict_rule == SettlementRule.objects.get(status="nsfw_content")
         assert job.row.error_message == "Blocked by the provider."
     assert trip.alerts == []
+
+
+@pytest.mark.parametrize("has_lookup", [True, False])
+def test_a_refused_submission_that_no_rule_settles_waits_for_one(
+    trip: Trip, staff: Colleague, second: Colleague, monkeypatch: pytest.MonkeyPatch, has_lookup: bool
+) -> None:
+    monkeypatch.setattr(Rehearsal, "has_lookup", has_lookup)
+    SettlementRule.objects.filter(phase="submit", status="422").update(superseded_at=ledger_clock.now())
+    job = trip.start("[submit 422]")
+    trip.sweep_until(lambda: job.row.review)
+    assert "refused it with “422 · rehearsed_refusal”, and no rule settles that" in said(staff.get(review_of(job)))
+    (address,) = [link for link in links(staff.get(review_of(job))) if "/act/new_rule/?" in link]
+    assert "phase=submit" in address
+    key = {"phase": "submit", "provider": "rehearsal", "operation": "any", "status": "422", "code": "rehearsed_refusal"}
+    terms = {"outcome": "release", "provider_bills": "no", "sentence": "They do not take this."}
+    staff.does_at(address.split("?")[0], **key, **terms)
+    second.does(Approval.objects.get(), "approve")
+    assert job.ended().stands == ("failed", "released", "refunded")
+    assert job.submits["accepted"] == 0
+    assert (job.row.review, trip.alerts) == ("", [])
 
 
 def test_the_credits_are_given_back_from_the_review(trip: Trip, staff: Colleague) -> None:

@@ -443,8 +443,11 @@ class OpenAIVideo(OpenAIBench):
 
 BENCHES: dict[str, type[Bench]] = {
     bench.name: bench
-    for bench in (LocalVideo, RehearsalVideo, OpenAIScript, OpenAIImage, OpenAIVideo, ComfyUIVideo, ComfyUIImage)
-}
+    for bench in (
+        LocalVideo, LocalImage, LocalScript, LocalThreads, RehearsalVideo, OpenAIScript, OpenAIImage, OpenAIVideo,
+        ComfyUIVideo, ComfyUIImage,
+    )
+}  # fmt: skip
 
 
 def flags_of(provider: Asked) -> tuple[bool, bool, bool]:

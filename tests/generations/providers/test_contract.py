@@ -1,7 +1,7 @@
 """What every provider keeps to, run against each with its real server behind it (benches.py).
 
-The failures are made by a server in between (meddler.py), as they come over a real network. A case that cannot occur
-with a provider is skipped with the reason that its bench gives.
+The failures are made by a server in between (meddler.py), as they come over a real network. A test runs on every bench
+on which its case can occur; why another cannot, that bench says (Bench.cannot).
 """
 
 import io
@@ -45,12 +45,24 @@ LATE = Spoil(late_seconds=LATE_SECONDS)
 DRIP = Spoil(drip_seconds=0.1)
 
 
-@pytest.fixture(scope="module", params=list(BENCHES))
-def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    bench = BENCHES[request.param]()
-    bench.start(tmp_path_factory.mktemp(bench.name))
-    yield bench
-    bench.stop()
+@pytest.fixture(scope="session")
+def running() -> Iterator[dict[str, Bench]]:
+    """The benches that have been started: each once, in whatever order the tests come."""
+    found: dict[str, Bench] = {}
+    yield found
+    for bench in found.values():
+        bench.stop()
+
+
+@pytest.fixture
+def started(
+    request: pytest.FixtureRequest, running: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
+    name = request.param
+    if name not in running:
+        running[name] = BENCHES[name]()
+        running[name].start(tmp_path_factory.mktemp(name.replace(" ", "-")))
+    return running[name]
 
 
 @pytest.fixture
@@ -63,17 +75,27 @@ def bench(started: Bench, settings: Any) -> Bench:
 @pytest.fixture
 def hurried(bench: Bench, settings: Any) -> Bench:
     """The bench with a provider that does not wait for long."""
-    needs(bench, "http")
     settings.PROVIDER_TIMEOUT_SECONDS = TIMEOUT_SECONDS
     bench.use(settings)
     return bench
 
 
-def needs(bench: Bench, *cases: str) -> None:
-    for case in cases:
-        assert case in CASES
-        if case in bench.cannot:
-            pytest.skip(f"{bench.name}: {bench.cannot[case]}")
+def needs(*cases: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The test is for the benches on which all these cases can occur; why one cannot, its bench says."""
+    assert CASES.issuperset(cases)
+
+    def marked(test: Callable[..., None]) -> Callable[..., None]:
+        test.needs = cases  # type: ignore[attr-defined]
+        return test
+
+    return marked
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "started" in metafunc.fixturenames:
+        cases = set(getattr(metafunc.function, "needs", ()))
+        names = [name for name, bench in BENCHES.items() if not cases & bench.cannot.keys()]
+        metafunc.parametrize("started", names, indirect=True)
 
 
 def raised_by(call: Callable[[], object], kind: type[ProviderError]) -> ProviderError:
@@ -114,8 +136,8 @@ def test_the_flags_say_what_the_methods_do(bench: Bench) -> None:
     assert (provider.has_lookup, provider.has_cancel, provider.has_callbacks) == flags_of(provider)
 
 
+@needs("poll", "progress")
 def test_progress_only_grows_until_the_end(bench: Bench) -> None:
-    needs(bench, "poll", "progress")
     job = bench.submitted()
     seen: list[Answer] = []
 
@@ -129,8 +151,8 @@ def test_progress_only_grows_until_the_end(bench: Bench) -> None:
     assert {answer.status for answer in seen} <= {"queued", "in_progress", "completed"}
 
 
+@needs("look_up")
 def test_the_look_up_finds_what_was_submitted_and_nothing_else(bench: Bench) -> None:
-    needs(bench, "look_up")
     job = bench.job()
     assert bench.provider.look_up(job) is None
     first = bench.provider.submit(job)
@@ -140,14 +162,14 @@ def test_the_look_up_finds_what_was_submitted_and_nothing_else(bench: Bench) -> 
 
 
 def test_who_cannot_be_asked_by_our_id_says_so(bench: Bench) -> None:
+    assert bench.provider.has_lookup == ("look_up" not in bench.cannot)
     if bench.provider.has_lookup:
-        needs(bench, "look_up")
         return
     assert raised_by(lambda: bench.provider.look_up(bench.job()), Unknown).status == "unsupported"
 
 
+@needs("poll", "cancel")
 def test_a_running_job_is_cancelled_and_an_ended_one_is_not(bench: Bench) -> None:
-    needs(bench, "poll", "cancel")
     job = bench.submitted("slow")
     bench.provider.cancel(job)
     bench.provider.cancel(job)
@@ -178,8 +200,8 @@ def test_every_method_may_be_called_twice(bench: Bench) -> None:
         assert bench.accepted(job) == 1
 
 
+@needs("bad_inputs")
 def test_inputs_that_cannot_be_carried_out_are_refused(bench: Bench) -> None:
-    needs(bench, "bad_inputs")
     for inputs in bench.bad_inputs:
         job = bench.job(**inputs)
         refused = raised_by(lambda job=job: bench.provider.submit(job), Refused)
@@ -214,9 +236,9 @@ def test_any_prompt_is_carried_out(bench: Bench, prompt: str, tmp_path: Any) -> 
 # Submission: what was surely not accepted, and what is in doubt
 
 
+@needs("http")
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
 def test_a_refusing_status_means_not_accepted(bench: Bench, status: int) -> None:
-    needs(bench, "http")
     bench.spoil("submit", refusal(status, bench.problem(status)))
     job = bench.job()
     for _ in range(2):
@@ -227,16 +249,16 @@ def test_a_refusing_status_means_not_accepted(bench: Bench, status: int) -> None
     assert bench.accepted(job) == 0
 
 
+@needs("http")
 @pytest.mark.parametrize("body", ["html", "nothing"])
 def test_a_refusing_status_needs_no_readable_body(bench: Bench, body: str) -> None:
-    needs(bench, "http")
     bench.spoil("submit", replace(GARBAGE[body], is_passed_on=False, status=403))
     assert raised_by(lambda: bench.provider.submit(bench.job()), Refused).status == "403"
 
 
+@needs("http")
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), (None, None), ("soon", None), ("99999999", 3600.0)])
 def test_429_means_later_and_when(bench: Bench, header: str | None, seconds: float | None) -> None:
-    needs(bench, "http")
     named = {"Retry_After": header} if header else {}
     bench.spoil("submit", refusal(429, bench.problem(429), **named))
     job = bench.job()
@@ -248,26 +270,26 @@ def test_429_means_later_and_when(bench: Bench, header: str | None, seconds: flo
     assert bench.accepted(job) == 1
 
 
+@needs("http")
 @pytest.mark.parametrize("status", [302, 405, 408, 409, 418, 451, 500, 501, 502, 503, 504, 520, 599])
 def test_any_other_status_is_a_doubt(bench: Bench, status: int) -> None:
-    needs(bench, "http")
     bench.spoil("submit", refusal(status, bench.problem(status), Location=bench.meddler.url + "/elsewhere"))
     assert raised_by(lambda: bench.provider.submit(bench.job()), Unknown).status == str(status)
     assert not any("elsewhere" in path for _, path in bench.meddler.seen)
 
 
+@needs("http")
 @pytest.mark.parametrize("body", list(GARBAGE))
 def test_an_unreadable_answer_to_a_submission_is_a_doubt(bench: Bench, body: str) -> None:
-    needs(bench, "http")
     bench.spoil("submit", GARBAGE[body])
     job = bench.job()
     assert raised_by(lambda: bench.provider.submit(job), Unknown).status == "garbage"
     assert bench.accepted(job) == 1
 
 
+@needs("http")
 @pytest.mark.parametrize("how", [RESET, CUT_OFF], ids=["reset", "cut_off"])
 def test_a_connection_that_breaks_after_the_submission_is_a_doubt(bench: Bench, how: Spoil) -> None:
-    needs(bench, "http")
     bench.spoil("submit", how)
     job = bench.job()
     assert raised_by(lambda: bench.provider.submit(job), Unknown).status == "network"
@@ -275,6 +297,7 @@ def test_a_connection_that_breaks_after_the_submission_is_a_doubt(bench: Bench, 
     assert len([1 for method, _ in bench.meddler.seen if method == bench.places["submit"][0]]) == 1
 
 
+@needs("http")
 @pytest.mark.parametrize("how", [LATE, DRIP], ids=["late", "drip"])
 def test_a_time_out_after_the_provider_accepted_is_a_doubt_and_nothing_is_sent_twice(
     hurried: Bench, how: Spoil
@@ -293,8 +316,8 @@ def test_a_time_out_after_the_provider_accepted_is_a_doubt_and_nothing_is_sent_t
     assert hurried.accepted(job) == 1
 
 
+@needs("http")
 def test_not_reachable_is_surely_not_accepted_and_later_a_doubt(bench: Bench, settings: Any) -> None:
-    needs(bench, "http")
     job = bench.job()
     provider = bench.unreachable(settings)
     assert raised_by(lambda: provider.submit(job), TryLater).status == "network"
@@ -316,9 +339,9 @@ def test_not_reachable_is_surely_not_accepted_and_later_a_doubt(bench: Bench, se
 # Questions: nothing but an answer is one
 
 
+@needs("http", "poll")
 @pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 404, 409, 410, 422, 500, 502, 503, 504])
 def test_no_status_is_an_answer_to_a_question(bench: Bench, status: int) -> None:
-    needs(bench, "http", "poll")
     job = bench.submitted()
     bench.spoil("poll", refusal(status, bench.problem(status)))
     assert raised_by(lambda: bench.provider.poll(job), Unknown).status == str(status)
@@ -326,17 +349,17 @@ def test_no_status_is_an_answer_to_a_question(bench: Bench, status: int) -> None
     assert ended(bench.provider, job).status == "completed"
 
 
+@needs("http", "poll")
 def test_429_to_a_question_means_later_and_when(bench: Bench) -> None:
-    needs(bench, "http", "poll")
     job = bench.submitted()
     bench.spoil("poll", refusal(429, bench.problem(429), Retry_After="9"))
     later = raised_by(lambda: bench.provider.poll(job), TryLater)
     assert (later.status, later.retry_after_seconds) == ("429", 9.0)
 
 
+@needs("http", "poll")
 @pytest.mark.parametrize("body", list(GARBAGE))
 def test_an_unreadable_answer_to_a_question_is_a_doubt(bench: Bench, body: str) -> None:
-    needs(bench, "http", "poll")
     job = bench.submitted()
     bench.spoil("poll", GARBAGE[body])
     assert raised_by(lambda: bench.provider.poll(job), Unknown).status == "garbage"
@@ -344,17 +367,17 @@ def test_an_unreadable_answer_to_a_question_is_a_doubt(bench: Bench, body: str) 
     assert ended(bench.provider, job).status == "completed"
 
 
+@needs("http", "poll")
 @pytest.mark.parametrize("how", [RESET, CUT_OFF], ids=["reset", "cut_off"])
 def test_a_connection_that_breaks_is_no_answer(bench: Bench, how: Spoil) -> None:
-    needs(bench, "http", "poll")
     job = bench.submitted()
     bench.spoil("poll", how)
     assert raised_by(lambda: bench.provider.poll(job), Unknown).status == "network"
 
 
+@needs("http", "poll")
 @pytest.mark.parametrize("how", [LATE, DRIP], ids=["late", "drip"])
 def test_silence_is_no_answer(hurried: Bench, how: Spoil) -> None:
-    needs(hurried, "poll")
     job = hurried.submitted()
     hurried.spoil("poll", how)
     began = time.monotonic()
@@ -362,8 +385,8 @@ def test_silence_is_no_answer(hurried: Bench, how: Spoil) -> None:
     assert time.monotonic() - began < TIMEOUT_SECONDS + 1.2
 
 
+@needs("poll", "unknown_word")
 def test_an_unknown_word_is_passed_on_as_one(bench: Bench) -> None:
-    needs(bench, "poll", "unknown_word")
     job = bench.submitted("unknown_word")
     answer = bench.provider.poll(job)
     assert not answer.is_known
@@ -398,8 +421,8 @@ def test_an_id_that_plays_tricks_reaches_no_address(bench: Bench, provider_job_i
             assert any(method == one and place.search(path.partition("?")[0]) for one, place in places), path
 
 
+@needs("poll")
 def test_a_job_that_the_provider_does_not_know_is_a_doubt(bench: Bench) -> None:
-    needs(bench, "poll")
     for provider_job_id in bench.unknown_ids:
         job = replace(bench.job(), provider_job_id=provider_job_id)
         assert raised_by(lambda job=job: bench.provider.poll(job), Unknown).status == "404"
@@ -410,11 +433,17 @@ def test_a_job_that_the_provider_does_not_know_is_a_doubt(bench: Bench) -> None:
 # How it ends
 
 
-@pytest.mark.parametrize(
-    ("case", "code"), [("moderation", "moderation_blocked"), ("invalid_request", "invalid_request")]
-)
-def test_a_failure_has_our_code_and_the_providers_words(bench: Bench, case: str, code: str) -> None:
-    needs(bench, case)
+@needs("moderation")
+def test_what_moderation_stops_has_our_code_and_the_providers_words(bench: Bench) -> None:
+    fails_so(bench, "moderation", "moderation_blocked")
+
+
+@needs("invalid_request")
+def test_what_cannot_be_done_has_our_code_and_the_providers_words(bench: Bench) -> None:
+    fails_so(bench, "invalid_request", "invalid_request")
+
+
+def fails_so(bench: Bench, case: str, code: str) -> None:
     job = bench.job(case)
     if case in bench.refused_at_once:
         refused = raised_by(lambda: bench.provider.submit(job), Refused)
@@ -429,8 +458,8 @@ def test_a_failure_has_our_code_and_the_providers_words(bench: Bench, case: str,
     assert answer.evidence
 
 
+@needs("poll", "flip")
 def test_a_word_that_is_taken_back_is_told_as_it_is_now(bench: Bench) -> None:
-    needs(bench, "poll", "flip")
     job = bench.submitted("flip")
     assert ended(bench.provider, job).status == "completed"
     assert [bench.provider.poll(job).status for _ in range(2)] == ["failed", "failed"]
@@ -439,8 +468,8 @@ def test_a_word_that_is_taken_back_is_told_as_it_is_now(bench: Bench) -> None:
 # The output
 
 
+@needs("no_output")
 def test_an_output_that_is_not_there_is_known_to_be_missing(bench: Bench) -> None:
-    needs(bench, "no_output")
     if "poll" in bench.cannot:
         job = bench.job("no_output")
         first = bench.provider.submit(job)
@@ -453,8 +482,8 @@ def test_an_output_that_is_not_there_is_known_to_be_missing(bench: Bench) -> Non
     raised_by(lambda: bench.fetched(job, answer), OutputUnavailable)
 
 
+@needs("poll")
 def test_an_output_above_the_limit_is_not_taken(bench: Bench) -> None:
-    needs(bench, "poll")
     job, answer, output, _ = bench.carried_out(bench.job())
     error = raised_by(lambda: bench.fetched(job, answer, bytes_max=len(output) - 1), OutputUnavailable)
     assert error.code == "output_too_large"
@@ -466,9 +495,9 @@ def test_an_output_above_the_limit_is_not_taken(bench: Bench) -> None:
     assert bench.fetched(job, answer, bytes_max=len(output))[0] == output
 
 
+@needs("poll", "output_http")
 @pytest.mark.parametrize("how", [LATE, DRIP], ids=["late", "drip"])
 def test_an_output_that_is_too_slow_is_given_up_in_time(bench: Bench, how: Spoil) -> None:
-    needs(bench, "poll", "output_http")
     job, answer, _, _ = bench.carried_out(bench.job())
     bench.spoil("output", how)
     began = time.monotonic()
@@ -476,6 +505,7 @@ def test_an_output_that_is_too_slow_is_given_up_in_time(bench: Bench, how: Spoil
     assert time.monotonic() - began < 1.8
 
 
+@needs("poll", "output_http")
 @pytest.mark.parametrize(
     ("how", "kind", "status"),
     [
@@ -488,7 +518,6 @@ def test_an_output_that_is_too_slow_is_given_up_in_time(bench: Bench, how: Spoil
 def test_an_output_that_cannot_be_had_now_may_be_had_later(
     bench: Bench, how: Spoil, kind: type[ProviderError], status: str
 ) -> None:
-    needs(bench, "poll", "output_http")
     job, answer, output, _ = bench.carried_out(bench.job())
     bench.spoil("output", how)
     assert raised_by(lambda: bench.fetched(job, answer), kind).status == status
@@ -499,12 +528,12 @@ def test_an_output_that_cannot_be_had_now_may_be_had_later(
 # Secrets
 
 
+@needs("http", "secret")
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
 def test_our_key_is_in_no_evidence_no_error_and_no_log(
     bench: Bench, status: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The server sends back whatever it was sent, in the places where such things are found."""
-    needs(bench, "http", "secret")
     caplog.set_level(logging.DEBUG)
 
     def echo(body: bytes, headers: dict[str, str]) -> bytes:

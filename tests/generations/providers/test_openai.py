@@ -7,6 +7,8 @@ import base64
 import gzip
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from config.settings import child_environment
 from generations import providers, routes
 from generations.providers.base import (
     Job,
@@ -95,6 +98,17 @@ def test_without_a_key_it_is_not_there_and_nothing_else_changes(settings: Any, d
         names = [provider.name for provider in routes.offered(operation)]
         assert names[0] == first
         assert "openai" not in names
+
+
+@pytest.mark.parametrize("key", ["", KEY])
+def test_its_sdk_is_loaded_before_processes_are_forked_and_only_where_there_is_a_key(key: str) -> None:
+    program = (
+        "import sys, django; django.setup(); from generations import providers; providers.load();"
+        "print('openai' in sys.modules)"
+    )
+    environment = child_environment(DJANGO_SETTINGS_MODULE="config.settings", HOLDFAST_ENV="test", OPENAI_API_KEY=key)
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == str(bool(key)), said
 
 
 @pytest.mark.parametrize("key", ["two words", "new\nline", "ключ", "tab\t"])
