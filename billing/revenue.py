@@ -96,10 +96,10 @@ def earned(kept: int, granted: int, outstanding: int) -> int:
 
 
 def figures(months: int = 12) -> Figures:
-    """Everything as of now, and this many months back from the current one. Four queries on one snapshot.
+    """Everything as of now, and this many months back from the current one. Four queries, one snapshot.
 
-    Cost: every line of these months is read once for the revenue and once for the breakage (about 2 s a million
-    lines), and every lot with credits. Nothing is locked and nothing written; ask for it in a page that keeps it.
+    Cost: every line of these months is read once for the revenue and once for the breakage (300,000 of them: 3.3 s on
+    two busy cores), and every lot with credits. Nothing is locked and nothing written; a page keeps what it was told.
     """
     with _snapshot():
         moment = now()

@@ -167,13 +167,20 @@ def _months(found: revenue.Figures) -> list[Section]:
                     signed(month.recognised, currency),
                     signed(month.closing, currency),
                 ]
-                for month in found.months
-                if month.currency == currency
+                for month in _since_the_first(found, currency)
             ],
             numbers=frozenset(range(1, 6)),
         )
         for currency in found.liability
     ]
+
+
+def _since_the_first(found: revenue.Figures, currency: str) -> list[revenue.Month]:
+    """The currency's months, newest first, without those before anything was sold in it."""
+    months = [month for month in found.months if month.currency == currency]
+    while len(months) > 1 and not (months[-1].closing or months[-1].sold or months[-1].opening):
+        months.pop()
+    return months
 
 
 def _breakage(found: revenue.Figures) -> Section:
