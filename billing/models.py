@@ -881,6 +881,7 @@ class Refunding(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "refund"
         constraints = [
             models.UniqueConstraint(name="refunding_account_id", fields=["account", "id"]),
             models.CheckConstraint(name="refunding_amount_positive", condition=Q(amount_minor__gt=0)),

@@ -193,7 +193,8 @@ def account_credits(request: HttpRequest) -> HttpResponse:
     bought = Purchase.objects.filter(account=account_id).select_related("pack").order_by("-id")[:PURCHASES_AT_A_GLANCE]
     context = {
         "plan": plan_words.standing(plans.in_force(account_id)),
-        "shelf": packs.on_shelf(_best_pack(request, values)),
+        # What is bought for a frozen account could not be spent.
+        "shelf": [] if account.is_frozen else packs.on_shelf(_best_pack(request, values)),
         "purchases": purchases.in_list(bought),
         "is_rehearsal": settings.STRIPE_REHEARSAL,
         "why_url": _why_owed(account_id) if values.debt else "",

@@ -46,6 +46,19 @@ def told(rows: Iterable[Purchase]) -> dict[UUID, Told]:
     return found
 
 
+def is_on_its_way(row: Purchase) -> bool:
+    """The person has done their part, and the bank has not paid yet: a debit, which takes days.
+
+    Stripe's name of the payment is first told when its page is left with the payment made.
+    """
+    return row.state == Purchase.State.OPEN and bool(row.stripe_intent)
+
+
+def way_to_pay(row: Purchase) -> str:
+    """Where it can still be paid; empty where it is paid, on its way, or over."""
+    return row.checkout_url if row.state == Purchase.State.OPEN and not row.stripe_intent else ""
+
+
 def state_words(row: Purchase, said: Told) -> tuple[str, str]:
     """The purchase's state in a word or two, and its kind: ok, wait, bad or nothing."""
     match row.state:
@@ -63,6 +76,8 @@ def state_words(row: Purchase, said: Told) -> tuple[str, str]:
             return "Did not go through", "bad"
         case Purchase.State.EXPIRED:
             return "Not paid", ""
+    if is_on_its_way(row):
+        return "On its way", "wait"
     return "Waits to be paid", "wait"
 
 
@@ -85,7 +100,7 @@ def in_list(rows: Iterable[Purchase]) -> list[dict[str, Any]]:
                 "kind": kind,
                 "at": row.paid_at or row.created_at,
                 "receipt_url": receipt_of(row),
-                "checkout_url": row.checkout_url if row.state == Purchase.State.OPEN else "",
+                "checkout_url": way_to_pay(row),
             }
         )
     return shown

@@ -54,6 +54,7 @@ class Figures:
 
     at: datetime
     paid: int = 0
+    # With the months of plans that cost nothing.
     promotional: int = 0
     # Of both: what is free and can be spent for no longer than EXPIRING_DAYS.
     expiring_paid: int = 0
@@ -95,10 +96,10 @@ def earned(kept: int, granted: int, outstanding: int) -> int:
 
 
 def figures(months: int = 12) -> Figures:
-    """Everything as of now, and this many months back from the current one. Four queries on one snapshot.
+    """Everything as of now, and this many months back from the current one. Four queries, one snapshot.
 
-    Cost: every line of these months is read once for the revenue and once for the breakage (about 2 s a million
-    lines), and every lot with credits. Nothing is locked and nothing written; ask for it in a page that keeps it.
+    Cost: every line of these months is read once for the revenue and once for the breakage (300,000 of them: 3.3 s on
+    two busy cores), and every lot with credits. Nothing is locked and nothing written; a page keeps what it was told.
     """
     with _snapshot():
         moment = now()
@@ -134,31 +135,36 @@ def _window(starts: list[date]) -> dict[str, Any]:
 
 # Credits
 
-_CREDITS = """
-SELECT is_promotional, sum(remaining)::bigint,
-       coalesce(sum(remaining - held) FILTER (WHERE NOT is_frozen AND spendable_until <= holdfast_now() + %(soon)s),
-                0)::bigint
-  FROM billing_lot WHERE remaining > 0
- GROUP BY is_promotional
-"""
+# What nobody paid for: what is marked so, and a month of a plan that costs nothing.
+_IS_FREE = """(lot.is_promotional OR EXISTS (
+    SELECT FROM billing_allocation month
+     WHERE month.account_id = lot.account_id AND month.payment_id = lot.payment_id AND month.amount_minor = 0))"""
+
+_CREDITS = f"""
+SELECT {_IS_FREE}, sum(lot.remaining)::bigint,
+       coalesce(sum(lot.remaining - lot.held)
+         FILTER (WHERE NOT lot.is_frozen AND lot.spendable_until <= holdfast_now() + %(soon)s), 0)::bigint
+  FROM billing_lot lot WHERE lot.remaining > 0
+ GROUP BY 1
+"""  # noqa: S608
 
 
 def _add_credits(found: Figures) -> None:
-    for is_promotional, remaining, expiring in _rows(_CREDITS, {"soon": timedelta(days=EXPIRING_DAYS)}):
-        if is_promotional:
+    for is_free, remaining, expiring in _rows(_CREDITS, {"soon": timedelta(days=EXPIRING_DAYS)}):
+        if is_free:
             found.promotional, found.expiring_promotional = remaining, expiring
         else:
             found.paid, found.expiring_paid = remaining, expiring
 
 
-_BREAKAGE = """
+_BREAKAGE = f"""
 SELECT date_trunc('month', line.created_at AT TIME ZONE 'UTC')::date, -sum(move.remaining)::bigint
   FROM billing_entry line
  CROSS JOIN LATERAL unnest(line.lots, line.remaining_deltas) AS move (lot, remaining)
   JOIN billing_lot lot ON lot.account_id = line.account_id AND lot.id = move.lot
- WHERE line.id >= %(first)s AND line.created_at >= %(start)s AND line.kind = 'lot_expired' AND NOT lot.is_promotional
+ WHERE line.id >= %(first)s AND line.created_at >= %(start)s AND line.kind = 'lot_expired' AND NOT {_IS_FREE}
  GROUP BY 1
-"""
+"""  # noqa: S608
 
 
 def _add_breakage(found: Figures, starts: list[date]) -> None:

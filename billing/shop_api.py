@@ -137,7 +137,7 @@ def show_purchases(request: Any, rows: list[Purchase]) -> list[Any]:
         shown.append(
             PurchaseAnswer(row).data
             | {
-                "checkout_url": row.checkout_url if row.state == Purchase.State.OPEN else None,
+                "checkout_url": purchases.way_to_pay(row) or None,
                 "receipt_url": (receipt if path.startswith("/") else path) or None,
             }
         )

@@ -20,7 +20,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from . import (
-    audit,
     checkout,
     clock,
     credits,
@@ -37,6 +36,7 @@ from . import (
 from .errors import BillingError, IdempotencyConflict
 from .models import Lot, Purchase, new_id
 from .pages import for_people, record_refusal, say_day, see, window
+from .shop_api import record_buying
 
 State = Purchase.State
 PURCHASES_A_PAGE = 30
@@ -98,16 +98,8 @@ def buy(request: Any) -> HttpResponse:
         messages.error(request, f"{refusal.message} {ACTIONS.get(refusal.code, refusal.action)}")
         return redirect("account_credits")
     if repeat is None:
-        audit.record(
-            "buy_credits",
-            account=account,
-            actor=people.actor_of(request),
-            subject=f"purchase:{purchase.id}",
-            facts={"pack": purchase.pack.slug, "price": money.words(purchase.amount_minor, purchase.currency)},
-            request_id=getattr(request, "request_id", ""),
-        )
-    onward = purchase.checkout_url if purchase.state == State.OPEN else ""
-    response = HttpResponseRedirect(onward or purchases.page_of(purchase.id))
+        record_buying(request, purchase)
+    response = HttpResponseRedirect(purchases.way_to_pay(purchase) or purchases.page_of(purchase.id))
     response.status_code = 303
     return response
 
@@ -170,12 +162,19 @@ def _one(request: Any, row: Purchase) -> dict[str, Any]:
     back = request.GET.get("back", "")
     since = _since(request)
     is_waiting = row.state in (State.CREATED, State.OPEN)
-    is_slow = is_waiting and time.time() - since > SLOW_SECONDS
+    is_slow = is_waiting and not purchases.is_on_its_way(row) and time.time() - since > SLOW_SECONDS
     said = purchases.told([row])[row.id]
     word, kind = purchases.state_words(row, said)
-    seen = "-".join([row.state, "slow" if is_slow else "", back[:10], row.error and "declined"])
+    marks = [
+        row.state,
+        "slow" if is_slow else "",
+        "on" if purchases.is_on_its_way(row) else "",
+        "no" if row.error else "",
+    ]
+    seen = "-".join(marks)
     # Whoever has been sent away without having paid may still pay in another tab; nobody waits for that.
-    seconds = LIVE_SECONDS if back == "paid" and not is_slow else LIVE_SECONDS_SLOW
+    is_watched = back == "paid" and not is_slow and not purchases.is_on_its_way(row)
+    seconds = LIVE_SECONDS if is_watched else LIVE_SECONDS_SLOW
     live = reverse("purchase_live", args=[row.id])
     shown = {
         "id": row.id,
@@ -192,7 +191,8 @@ def _one(request: Any, row: Purchase) -> dict[str, Any]:
         "live_url": f"{live}?back={'paid' if back == 'paid' else 'cancelled' if back == 'cancelled' else ''}"
         f"&since={since}&seen={seen}",
         "live_seconds": seconds,
-        "checkout_url": row.checkout_url if row.state == State.OPEN else "",
+        "checkout_url": purchases.way_to_pay(row),
+        "is_on_its_way": purchases.is_on_its_way(row),
         "error": row.error,
         "receipt_url": purchases.receipt_of(row),
         "own_receipt_url": reverse("purchase_receipt", args=[row.id]) if row.state == State.PAID else "",

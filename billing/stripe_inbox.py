@@ -389,6 +389,14 @@ def _intent_cancelled(intent: Thing) -> str | None:
     return None if purchase is None else _close(purchase, Purchase.State.FAILED, "The payment was cancelled.")
 
 
+def _method_saved(setup: Thing) -> str | None:
+    """What the customer may be charged with when nobody is there."""
+    method, customer = sales.name_of(setup.get("payment_method")), sales.name_of(setup.get("customer"))
+    if not method or not Customer.objects.filter(stripe_customer=customer).update(payment_method=method):
+        return None
+    return "payment method noted"
+
+
 def _invoice_of_pack(invoice: Thing) -> str | None:
     """The receipt of a pack is its invoice's page. Nothing is granted by it: the purchase's payment does that."""
     purchase = _purchase_named_by(invoice)
@@ -453,6 +461,7 @@ _OF_PACKS: dict[str, Callable[[Thing], str | None]] = {
     "payment_intent.payment_failed": _intent_failed,
     "payment_intent.requires_action": _intent_needs_action,
     "payment_intent.canceled": _intent_cancelled,
+    "setup_intent.succeeded": _method_saved,
     "invoice.paid": _invoice_of_pack,
     "invoice.payment_succeeded": _invoice_of_pack,
     "charge.refunded": _charge_refunded,

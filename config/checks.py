@@ -39,7 +39,7 @@ def nothing_for_play_in_production(app_configs: Any, **_: Any) -> list[CheckMess
             "The rehearsal checkout is on outside the demo, or asks another machine.",
             "It exists only in the demo, on this machine: set STRIPE_SECRET_KEY, or unset STRIPE_API_BASE.",
         )
-    if settings.STRIPE_SECRET_KEY and not settings.STRIPE_WEBHOOK_SECRETS:
+    if settings.STRIPE_SECRET_KEY and not settings.STRIPE_REHEARSAL and not settings.STRIPE_WEBHOOK_SECRETS:
         found.append(
             Warning(
                 "STRIPE_SECRET_KEY is set and STRIPE_WEBHOOK_SECRETS is not: nothing is sold.",

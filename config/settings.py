@@ -259,9 +259,11 @@ if STRIPE_REHEARSAL:
     STRIPE_SECRET_KEY = STRIPE_REHEARSAL_KEY
     # Never empty, which would mean Stripe itself: where `up` has not run, nobody answers.
     STRIPE_API_BASE = (_stripe_file.read_text().strip() if _stripe_file.is_file() else "") or "http://127.0.0.1:1"
-    STRIPE_WEBHOOK_SECRETS = [
-        _kept(STRIPE_REHEARSAL_SECRET_FILE.name, f"whsec_{secrets.token_hex(32)}", "HOLDFAST_DEMO=false")
-    ]
+    STRIPE_WEBHOOK_SECRETS = []
+    with suppress(ImproperlyConfigured):  # in somebody else's folder nothing is sold; `up` says whose it is
+        STRIPE_WEBHOOK_SECRETS = [
+            _kept(STRIPE_REHEARSAL_SECRET_FILE.name, f"whsec_{secrets.token_hex(32)}", "HOLDFAST_DEMO=false")
+        ]
 # Whether buying is offered at all: what is paid for must also be heard of.
 STRIPE_IS_SET_UP = bool(STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRETS)
 
@@ -616,6 +618,7 @@ UNFOLD = {
                     _listed("Disputes", "gavel", "billing.dispute"),
                     _listed("Packs", "inventory", "billing.pack"),
                     _listed("Plans", "event_repeat", "billing.plan"),
+                    _listed("Gift codes", "redeem", "billing.giftcode"),
                     _listed("Stripe’s events", "inbox", "billing.inboxevent"),
                     {
                         "title": "Revenue",

@@ -186,6 +186,11 @@ def _by_rule(rule: SettlementRule) -> str:
     return f"{rule.sentence.rstrip('.')} (rule {rule.status} · {rule.code}, version {rule.version})."
 
 
+def _is_by(rule: SettlementRule, job: Generation) -> bool:
+    """Whether the rule decided what became of the credits: a success without an output is charged by none."""
+    return job.outcome != Outcome.REFUNDED or rule.outcome == SettlementRule.Outcome.RELEASE
+
+
 def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
     amount = credits.display(entry.amount)
     before = entry.balance_after - entry.held_after - entry.frozen_after - _available_delta(entry)
@@ -203,9 +208,7 @@ def _money_step(job: Generation, entry: Entry) -> dict[str, Any]:
         case Entry.Kind.LATE_CAPTURE:
             return _step("Charged late", entry.created_at, amount=amount, more=around)
         case Entry.Kind.RELEASE:
-            # A success that is not charged was not released by the rule for successes.
-            by_rule = rule is not None and rule.outcome == SettlementRule.Outcome.RELEASE
-            reason = why if by_rule else job.error_message or ""
+            reason = why if rule is not None and _is_by(rule, job) else job.error_message or ""
             return _step("Back", entry.created_at, amount=amount, more=" ".join(filter(None, (reason, around))))
         case Entry.Kind.HOLD_EXPIRED:
             more = "The reservation ended before the provider had answered."
@@ -282,13 +285,15 @@ def told(entry: Entry) -> list[dict[str, Any]]:
     steps = [step for step in trail(job) if step["what"] in _NOT_MONEY]
     rule = job.verdict_rule
     for step in steps:
-        if step["what"] == "Provider said" and rule is not None:
+        if step["what"] == "Provider said" and rule is not None and _is_by(rule, job):
             step["more"] += f" {_by_rule(rule)}"
     return [
         {
             "at": step["at"],
             "title": step["what"],
-            "detail": " ".join(filter(None, (step["amount"], step["rest"], step["code"], step["more"].strip()))),
+            "detail": " · ".join(
+                filter(None, (f"{step['amount']} {step['rest']}".strip(), step["code"], step["more"].strip()))
+            ),
         }
         for step in steps
     ]

@@ -56,7 +56,6 @@ log = structlog.get_logger("holdfast.lifecycle")
 
 State, Outcome = Generation.State, Generation.Outcome
 OWNER = "job"
-UNSUBMITTED = (State.QUEUED,)
 UNDER_WAY = (State.QUEUED, State.SUBMITTING, State.RUNNING)
 
 # A crash or a doubt that repeats is not tried for ever: after so many attempts without an end the job waits for its

@@ -18,6 +18,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "Auditor": (),
     "Desk": (
         "billing.refund_entry",
+        "billing.refund_purchase",
+        "billing.replay_event",
         "billing.end_hold",
         "billing.clear_alert",
         "generations.settle_generation",
@@ -25,6 +27,10 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "Treasurer": (
         "billing.decide_approval",
+        "billing.add_pack",
+        "billing.change_pack",
+        "billing.add_plan",
+        "billing.change_plan",
         "tools_registry.add_toolcost",
         "generations.add_settlementrule",
         "generations.change_settlementrule",

@@ -333,22 +333,6 @@ def ask_now(job_ids: Sequence[UUID]) -> None:
     poll([job for job_id in job_ids for job in lifecycle.claim_due(only=job_id)])
 
 
-def expire(job_id: UUID) -> None:
-    """A hold that is due: the provider is asked once more; unless that settles or renews it, the credits are back."""
-    job = Generation.objects.filter(id=job_id, credits_charged=None).select_related("verdict_rule").first()
-    if job is None:
-        return
-    alone = Round()
-    if job.verdict_at is not None:
-        alone.go_on([job])
-    elif job.state == Generation.State.RUNNING:
-        ask_now([job.id])
-    elif job.state == Generation.State.SUBMITTING:
-        alone.look_up(job)
-    alone.finish()
-    lifecycle.expire(job_id)
-
-
 def _provider(name: str) -> Provider | None:
     try:
         return providers.get(name)

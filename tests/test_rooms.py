@@ -19,8 +19,21 @@ MAY_IMPORT = {
     "billing": {"billing"},
 }
 # The lower layers of each room: what a file of a layer may not import from its own app.
-EDGES = {"api", "pages", "shop_api", "shop_pages", "plan_api", "plan_pages", "admin", "tasks", "events", "management", "urls"}
-VERBS = {"billing": {"ledger", "plans"}, "generations": {"lifecycle"}, "tools_registry": {"runs"}}
+EDGES = {
+    "api",
+    "pages",
+    "shop_api",
+    "shop_pages",
+    "plan_api",
+    "plan_pages",
+    "gift_api",
+    "admin",
+    "tasks",
+    "events",
+    "management",
+    "urls",
+}
+VERBS = {"billing": {"ledger", "payments", "plans", "refunds", "stripe_inbox"}, "generations": {"lifecycle"}, "tools_registry": {"runs"}}
 PURE = {
     "billing/credits.py",
     "billing/limits.py",

@@ -31,6 +31,7 @@ from unfold.widgets import (
 )
 
 from billing import approvals, audit, credits, errors, ledger
+from billing import money as prices
 from billing.models import Approval, new_id
 
 from .parts import Figure, Section, address, may_see
@@ -58,6 +59,39 @@ class CreditsField(forms.Field):
         if micro == 0 and not self.may_be_zero:
             raise forms.ValidationError("Write more than zero.", code="invalid_amount")
         return micro
+
+
+# Stripe's, in the smallest unit: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+PRICE_MAX = 99_999_999
+
+
+class PriceField(forms.Field):
+    """Money as a plain decimal; the cleaned value is whole smallest units. What would need rounding is refused."""
+
+    widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off"})
+
+    def __init__(self, *, may_be_zero: bool = False, currency: str = "gbp", **options: Any) -> None:
+        self.may_be_zero, self.currency = may_be_zero, currency
+        super().__init__(**options)
+
+    def to_python(self, value: Any) -> int | None:
+        written = str(value or "").strip()
+        if not written:
+            return None
+        whole, point, part = written.partition(".")
+        digits = 0 if self.currency.lower() in prices.WHOLE else 2
+        is_plain = whole.isascii() and whole.isdecimal() and len(whole) <= 9
+        is_part = not point or (part.isascii() and part.isdecimal() and len(part) <= digits)
+        if not (is_plain and is_part):
+            raise forms.ValidationError(f"Write an amount like 25{'.50' if digits else ''}.", code="invalid_price")
+        minor = int(whole) * 10**digits + int((part or "0").ljust(digits, "0") or 0)
+        if minor > PRICE_MAX or (minor == 0 and not self.may_be_zero):
+            raise forms.ValidationError("Write more than zero, and less than a million.", code="invalid_price")
+        return minor
+
+    def written(self, minor: int) -> str:
+        """The amount as the field takes it."""
+        return str(minor) if self.currency.lower() in prices.WHOLE else f"{minor // 100}.{minor % 100:02d}"
 
 
 class ReasonField(forms.CharField):
@@ -371,6 +405,11 @@ def _written(form: ActForm) -> list[tuple[str, str]]:
         value = form.cleaned_data.get(bound.name)
         if isinstance(bound.field, CreditsField):
             value = None if value is None else f"{credits.display(value)} credits"
+        elif isinstance(bound.field, PriceField):
+            currency = form.cleaned_data.get("currency") or bound.field.currency
+            value = None if value is None else prices.words(value, currency)
+        elif isinstance(value, list):
+            value = " · ".join(value)
         elif isinstance(bound.field, forms.ChoiceField):
             value = dict(bound.field.choices).get(value, value)  # type: ignore[arg-type]
         elif isinstance(value, dict):

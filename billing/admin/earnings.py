@@ -7,14 +7,17 @@ from datetime import date
 from io import StringIO
 from typing import Any
 
+import structlog
 from django.contrib import admin
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
+from psycopg.errors import QueryCanceled
 
 from billing import credits, revenue
 from billing import money as prices
@@ -23,9 +26,17 @@ from billing.api import defused
 
 from .parts import Figure, Section, money
 
+log = structlog.get_logger("holdfast.revenue")
+
+
+TOO_MANY = (
+    "There are too many lines to add up in a page: even one month’s could not be read in time. Call "
+    "billing.revenue.figures from manage.py shell, where nothing is cut off."
+)
 PERMISSION = "billing.view_revenue"
 KEPT_SECONDS = 300
-MONTHS = 12
+# As many as can be read in time; a large desk's page has fewer.
+MONTHS = (12, 3, 1)
 COLUMNS = (
     "month",
     "currency",
@@ -38,13 +49,26 @@ COLUMNS = (
 )
 
 
-def _figures() -> revenue.Figures:
-    """The figures, not older than KEPT_SECONDS: they read every line of the months."""
+def _figures() -> revenue.Figures | None:
+    """The figures, not older than KEPT_SECONDS: they read every line of the months. None where that takes too long."""
     found: revenue.Figures | None = cache.get("admin-revenue")
-    if found is None:
-        found = revenue.figures(MONTHS)
-        cache.set("admin-revenue", found, KEPT_SECONDS)
+    for months in MONTHS:
+        if found is None:
+            found = _in_time(months)
+    if found is not None:
+        cache.add("admin-revenue", found, KEPT_SECONDS)
     return found
+
+
+def _in_time(months: int) -> revenue.Figures | None:
+    """None where the database stopped the question: a page's statements have a few seconds (STATEMENT_TIMEOUT)."""
+    try:
+        return revenue.figures(months)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        log.warning("revenue_not_in_time", months=months)
+        return None
 
 
 @require_safe
@@ -55,13 +79,14 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Revenue",
-        "figures": _standing(found),
-        "csv_url": reverse("revenue_csv"),
-        "at": moment_words(found.at),
-        "sections": [*_months(found), _breakage(found)],
+        "warnings": [] if found else [TOO_MANY],
+        "figures": _standing(found) if found else [],
+        "csv_url": reverse("revenue_csv") if found else "",
+        "at": moment_words(found.at) if found else "",
+        "sections": [*_months(found), _breakage(found)] if found else [],
     }
     request.current_app = admin.site.name
-    return TemplateResponse(request, "admin/revenue.html", context)
+    return TemplateResponse(request, "admin/revenue.html", context, status=200 if found else 503)
 
 
 @require_safe
@@ -70,6 +95,8 @@ def download(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
     found, text = _figures(), StringIO(newline="")
+    if found is None:
+        return HttpResponse(TOO_MANY, status=503, content_type="text/plain; charset=utf-8")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for month in found.months:
@@ -112,7 +139,9 @@ def _standing(found: revenue.Figures) -> list[Figure]:
             for month in this_month
         ),
         Figure("Paid credits outstanding", credits.display(found.paid), _soon(found.expiring_paid, soon)),
-        Figure("Promotional ones", credits.display(found.promotional), _soon(found.expiring_promotional, soon)),
+        Figure(
+            "Promotional and free ones", credits.display(found.promotional), _soon(found.expiring_promotional, soon)
+        ),
     ]
 
 
@@ -138,8 +167,7 @@ def _months(found: revenue.Figures) -> list[Section]:
                     signed(month.recognised, currency),
                     signed(month.closing, currency),
                 ]
-                for month in found.months
-                if month.currency == currency
+                for month in _since_the_first(found, currency)
             ],
             numbers=frozenset(range(1, 6)),
         )
@@ -147,11 +175,20 @@ def _months(found: revenue.Figures) -> list[Section]:
     ]
 
 
+def _since_the_first(found: revenue.Figures, currency: str) -> list[revenue.Month]:
+    """The currency's months, newest first, without those before anything was sold in it."""
+    months = [month for month in found.months if month.currency == currency]
+    while len(months) > 1 and not (months[-1].closing or months[-1].sold or months[-1].opening):
+        months.pop()
+    return months
+
+
 def _breakage(found: revenue.Figures) -> Section:
     return Section(
         "Paid credits that expired unspent",
         ("Month", "Credits"),
-        [[_named(month), money(lost, "" if lost else "quiet")] for month, lost in found.breakage.items()],
+        [[_named(month), money(lost)] for month, lost in found.breakage.items() if lost],
+        empty="None in these months.",
         numbers=frozenset({1}),
     )
 

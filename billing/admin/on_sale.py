@@ -22,15 +22,12 @@ from billing import approvals, credits, errors
 from billing import money as prices
 from billing.models import Approval, Enrollment, Pack, Plan, Purchase
 
-from .acts import ActForm, CreditsField, StaffAct, WithActs, choice, tick, words
+from .acts import ActForm, CreditsField, PriceField, StaffAct, WithActs, choice, tick, words
 from .parts import NOTHING, Figure, ReadOnly, Section, code, lines, link, listing, money, tag, when
 from .stripe_pages import at_stripe
 from .tables import account_link
 
 CURRENCIES = [("gbp", "Pounds (£)"), ("eur", "Euros (€)"), ("usd", "Dollars ($)")]
-PRICE_MAX = (
-    99_999_999  # Stripe's, in the smallest unit: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
-)
 
 
 class TermsChanged(errors.BillingError):
@@ -48,35 +45,6 @@ class SlugTaken(errors.BillingError):
 
 
 # Fields
-
-
-class PriceField(forms.Field):
-    """Money as a plain decimal; the cleaned value is whole smallest units. What would need rounding is refused."""
-
-    widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autocomplete": "off"})
-
-    def __init__(self, *, may_be_zero: bool = False, currency: str = "gbp", **options: Any) -> None:
-        self.may_be_zero, self.currency = may_be_zero, currency
-        super().__init__(**options)
-
-    def to_python(self, value: Any) -> int | None:
-        written = str(value or "").strip()
-        if not written:
-            return None
-        whole, point, part = written.partition(".")
-        digits = 0 if self.currency.lower() in prices.WHOLE else 2
-        is_plain = whole.isascii() and whole.isdecimal() and len(whole) <= 9
-        is_part = not point or (part.isascii() and part.isdecimal() and len(part) <= digits)
-        if not (is_plain and is_part):
-            raise forms.ValidationError(f"Write an amount like 25{'.50' if digits else ''}.", code="invalid_price")
-        minor = int(whole) * 10**digits + int((part or "0").ljust(digits, "0") or 0)
-        if minor > PRICE_MAX or (minor == 0 and not self.may_be_zero):
-            raise forms.ValidationError("Write more than zero, and less than a million.", code="invalid_price")
-        return minor
-
-    def written(self, minor: int) -> str:
-        """The amount as the field takes it."""
-        return str(minor) if self.currency.lower() in prices.WHOLE else f"{minor // 100}.{minor % 100:02d}"
 
 
 class Whole(forms.IntegerField):

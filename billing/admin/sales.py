@@ -8,12 +8,13 @@ looks there for it.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from unfold.decorators import display
 
@@ -21,8 +22,7 @@ from billing import approvals, credits, giving_back
 from billing import money as prices
 from billing.models import ClawBack, Dispute, Lot, Pack, Payment, Purchase, Refunding
 
-from .acts import ActForm, ReasonField, StaffAct, WithActs
-from .on_sale import PriceField
+from .acts import ActForm, PriceField, ReasonField, StaffAct, WithActs
 from .parts import (
     NOTHING,
     Figure,
@@ -115,12 +115,12 @@ class RefundPurchase(StaffAct):
             ("Owed, at most", money(account.debt), money(account.debt + owed)),
         ]
 
-    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
+    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str | HttpResponse:
         """The row is stored in the act's transaction and sent after it; what became of it is read from the row."""
         if not Refunding.objects.filter(id=cleaned["once"]).exists():
             # Before it would wait for a second person, who could only decline it.
             giving_back.refuse(row, cleaned["amount_minor"])
-        said = super().carry_out(request, row, cleaned)
+        said = str(super().carry_out(request, row, cleaned))
         made = Refunding.objects.filter(id=cleaned["once"]).first()
         return said if made is None else _became(made, self.done)
 
@@ -161,8 +161,8 @@ class SendAgain(StaffAct):
         row = Refunding.objects.get(account=instruction["account"], id=instruction["refunding"])
         return [("Refund", row.state, "as Stripe says")]
 
-    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
-        said = super().carry_out(request, row, cleaned)
+    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str | HttpResponse:
+        said = str(super().carry_out(request, row, cleaned))
         row.refresh_from_db()
         return said if row.state == Refunding.State.ASKED and said != self.done else _became(row, self.done)
 
@@ -193,15 +193,15 @@ def refund_cells(row: Refunding, currency: str) -> list[Any]:
         tag(row.state, REFUND_TAGS[row.state]),
         money(back.amount if back else None),
         money(back.debt if back else None),
-        "given again" if row.is_restored else NOTHING,
+        "yes" if row.is_restored else "no",
         when(row.created_at),
     ]
 
 
-def step(
-    what: str, at: Any, rest: str = "", *, amount: str = "", code: str = "", more: str = "", kind: str = ""
-) -> Any:
-    return {"what": what, "amount": amount, "rest": rest, "code": code, "more": more, "at": at, "kind": kind}
+def step(what: str, at: datetime | None, rest: str = "", **more: str) -> dict[str, Any]:
+    """A step of a story: amount, code, more (a second line), kind, as _trail.html reads them; with its day in words."""
+    said = ", ".join(filter(None, (rest, f"{at:%-d %B %Y}" if at else "")))
+    return {"what": what, "at": at, "rest": said} | more
 
 
 def story(row: Purchase) -> list[dict[str, Any]]:
@@ -376,7 +376,7 @@ class PurchaseAdmin(WithActs, OfAccount):
             ),
             Section(
                 "Refunds",
-                ("Refund", "Money", "State", "Credits taken back", "Of these owed", "", "When"),
+                ("Refund", "Money", "State", "Credits taken back", "Of these owed", "Given again", "When"),
                 [refund_cells(one, row.currency) for one in refunds],
                 empty="Nothing was given back.",
                 numbers=frozenset({1, 3, 4}),

@@ -515,6 +515,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "verbose_name": "refund",
+            },
         ),
         migrations.AddIndex(
             model_name="enrollment",

@@ -72,7 +72,9 @@ SELECT earned.currency, earned.back, sum(earned.earned)::bigint, sum(earned.mone
 """
 
 OUTSTANDING = """
-SELECT lot.is_promotional, sum(delta)::bigint
+SELECT lot.is_promotional OR coalesce(lot.payment_id IN (
+         SELECT payment_id FROM billing_allocation WHERE amount_minor = 0 AND payment_id IS NOT NULL), false),
+       sum(delta)::bigint
   FROM (SELECT line.account_id, unnest(line.lots) AS lot, unnest(line.remaining_deltas) AS delta
           FROM billing_entry line) moved
   JOIN billing_lot lot ON lot.id = moved.lot GROUP BY 1
@@ -81,7 +83,11 @@ SELECT lot.is_promotional, sum(delta)::bigint
 BREAKAGE = """
 SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM'), sum(amount)::bigint
   FROM billing_entry line
- WHERE kind = 'lot_expired' AND NOT (SELECT is_promotional FROM billing_lot WHERE id = line.lots[1])
+ WHERE kind = 'lot_expired'
+   AND NOT (SELECT is_promotional OR coalesce(payment_id IN (
+                     SELECT payment_id FROM billing_allocation
+                      WHERE amount_minor = 0 AND payment_id IS NOT NULL), false)
+              FROM billing_lot WHERE id = line.lots[1])
  GROUP BY 1
 """
 
@@ -115,6 +121,28 @@ def agree() -> revenue.Figures:
 
 def pay(sold: Sold) -> None:
     payments.paid(sold.id, intent=sold.intent_name)
+
+
+def a_period(purse: Purse, amount_minor: int, **terms: Any) -> None:
+    """A month of a plan: 3,000 credits."""
+    plan = Plan.objects.create(slug="p", title="P", price_minor=amount_minor, monthly_credits=3000 * MICRO)
+    now, id = ledger_clock.now(), new_id()
+    enrollment = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=now)
+    purse.grant(3000 * MICRO, source="plan", payment=f"allocation:{id}", **terms)
+    Allocation.objects.create(
+        id=id,
+        account_id=purse.id,
+        enrollment=enrollment,
+        plan=plan,
+        period="invoice in_1",
+        starts_at=now,
+        ends_at=now + timedelta(days=30),
+        credits=3000 * MICRO,
+        amount_minor=amount_minor,
+        currency="gbp",
+        payment=Payment.objects.get(reference=f"allocation:{id}"),
+        created_at=now,
+    )
 
 
 def months_of(found: revenue.Figures) -> list[tuple[int, int, int, int, int]]:
@@ -224,28 +252,19 @@ def test_what_expires_soon_is_free_and_not_frozen(purse: Purse) -> None:
     assert found.expiring_paid + found.expiring_promotional == 6 * MICRO
 
 
+def test_a_month_of_a_free_plan_is_nobody_s_money(purse: Purse, clock: Clock) -> None:
+    clock.advance(days=-40)
+    a_period(purse, 0, expires_at=ledger_clock.now() + timedelta(days=30))
+    assert (agree().paid, agree().promotional) == (0, 3000 * MICRO)
+    clock.advance(days=40)
+    ledger.expire_lots(purse.id)
+    assert sum(agree().breakage.values()) == 0
+
+
 def test_currencies_stay_apart_and_a_plan_s_period_counts(purse: Purse) -> None:
     pay(Sold(purse))
     pay(Sold(purse, currency="eur", price_minor=3000))
-    plan = Plan.objects.create(slug="p", title="P", price_minor=4500, monthly_credits=3000 * MICRO)
-    now = ledger_clock.now()
-    enrollment = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=now)
-    id = new_id()
-    purse.grant(3000 * MICRO, source="plan", payment=f"allocation:{id}")
-    Allocation.objects.create(
-        id=id,
-        account_id=purse.id,
-        enrollment=enrollment,
-        plan=plan,
-        period="invoice in_1",
-        starts_at=now,
-        ends_at=now + timedelta(days=30),
-        credits=3000 * MICRO,
-        amount_minor=4500,
-        currency="gbp",
-        payment=Payment.objects.get(reference=f"allocation:{id}"),
-        created_at=now,
-    )
+    a_period(purse, 4500)
     assert agree().liability == {"eur": 3000, "gbp": 7000}
     assert purse.available == 5800 * MICRO
 

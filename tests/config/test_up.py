@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -96,11 +97,28 @@ def test_a_port_in_use_is_named(make: Make) -> None:
     other.nothing_left()
 
 
+def test_buying_is_rehearsed_at_an_address_that_stays(stopped: Instance) -> None:
+    found = []
+    for _ in range(2):
+        stopped.start().ready()
+        found.append((stopped.data_dir / "run" / "stripe.url").read_text().strip())
+        until(lambda: is_alive(found[-1]), 10, "the small Stripe answers")
+        stopped.stop()
+    assert found[0] == found[1]
+
+
+def is_alive(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 def test_commands_work_beside_it(running: Instance) -> None:
     assert running.command("migrate", "--check").returncode == 0
 
 
-@pytest.mark.parametrize("word", ["postgres", "gunicorn", "config.queue"])
+@pytest.mark.parametrize("word", ["postgres", "gunicorn", "config.queue", "billing.stripe_stand_in"])
 def test_what_is_killed_is_started_again(running: Instance, word: str) -> None:
     (old,) = running.children(word)
     os.kill(old, signal.SIGKILL)

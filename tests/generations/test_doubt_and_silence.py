@@ -173,7 +173,7 @@ def test_no_hold_expires_before_the_question_that_was_asked_when_it_was_due(trip
 def test_an_answer_to_the_last_question_settles_instead_of_expiring(trip: Trip) -> None:
     job = trip.running("[slow 50m]")
     trip.advance(hours=1, minutes=1)
-    rounds.expire(job.id)
+    trip.sweep()
     assert job.stands == ("succeeded", "captured", "charged")
 
 

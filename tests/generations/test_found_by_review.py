@@ -17,7 +17,7 @@ from billing import clock as ledger_clock
 from billing import errors, ledger
 from generations import afterwards, circuits, lifecycle, pacing, rounds, safety_net, tasks
 from generations.models import Circuit, Generation, SettlementRule
-from generations.providers import calls
+from generations.providers import calls, openai
 from generations.providers.base import Answer, Unknown
 from generations.providers.calls import Calls
 from generations.storage import Unreachable
@@ -102,6 +102,12 @@ def test_a_task_that_follows_a_job_does_not_wait_through_a_long_submission(
     sweep.begin()
     sweep.finish()
     assert job.stands == ("running", "open", None)
+
+
+def test_every_submission_fits_into_the_end_of_a_sweep() -> None:
+    """One that did not would never be begun, or begun and not heard."""
+    longest = openai.IMAGE_SECONDS_MAX + rounds.SUBMIT_MORE
+    assert longest < tasks.TASK_SECONDS - tasks.SWEEP_SECONDS
 
 
 def test_a_round_waits_for_its_answers_no_longer_than_it_may(trip: Trip) -> None:

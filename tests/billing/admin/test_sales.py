@@ -7,9 +7,10 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 
-from billing import payments, stripe_inbox
+from billing import payments, revenue, stripe_inbox
 from billing.admin import earnings
 from billing.admin.parts import address
 from billing.models import Approval, Audit, InboxEvent, Pack, Plan
@@ -282,3 +283,15 @@ def test_a_currency_that_is_a_formula_is_defused(purse: Purse) -> None:
     text = Colleague("theo", "view_revenue").get("/admin/revenue.csv").content.decode()
     assert ",'=1+," in text
     earnings.cache.delete("admin-revenue")
+
+
+def test_figures_that_the_database_cuts_off_are_not_guessed(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    earnings.cache.delete("admin-revenue")
+    monkeypatch.setattr(revenue, "_CREDITS", "SELECT pg_sleep(20)")
+    theo = Colleague("theo", "view_revenue")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '1s'")
+    for path in ("/admin/revenue/", "/admin/revenue.csv"):
+        answer = theo.get(path)
+        assert (answer.status_code, "too many lines" in said(answer)) == (503, True)
+    assert earnings.cache.get("admin-revenue") is None

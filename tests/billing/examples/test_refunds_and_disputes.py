@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from billing.models import Alert, Allocation, ClawBack, Dispute, Enrollment, EntryText, Notice, Plan, Refunding
+from billing.models import Alert, Allocation, ClawBack, Dispute, Enrollment, EntryText, Notice, Plan, Refunding, new_id
 from tests.conftest import Clock
 
 from ..purse import Purse
@@ -435,14 +435,15 @@ def test_a_plans_month_that_is_refunded(purse: Purse, statement: Statement) -> N
     | the other £22.50 disputed and lost    | 0       | 0      | 1500 | 0         |
     | won after all: it pays what is owed   | 0       | 0      | 500  | 0         |
     """
-    purse.grant(c("2000"), source="plan", payment="allocation:1")
+    id = new_id()
+    purse.grant(c("2000"), source="plan", payment=f"allocation:{id}")
     moment = purse.account.created_at
     plan = Plan.objects.create(slug="supporter-then", title="Supporter", price_minor=4500, monthly_credits=c("2000"))
     row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=moment)
     Allocation.objects.create(
-        account_id=purse.id, enrollment=row, plan=plan, period="invoice in_1", starts_at=moment, ends_at=moment,
+        id=id, account_id=purse.id, enrollment=row, plan=plan, period="invoice in_1", starts_at=moment, ends_at=moment,
         credits=c("2000"), stripe_invoice="in_1", stripe_intent="pi_month", amount_minor=4500, currency="gbp",
-        payment_id=purse.payment("allocation:1"), created_at=moment,
+        payment_id=purse.payment(f"allocation:{id}"), created_at=moment,
     )  # fmt: skip
     about = {"object": "refund", "amount": 2250, "currency": "gbp", "payment_intent": "pi_month", "metadata": {}}
     purse.charge(c("1500"))

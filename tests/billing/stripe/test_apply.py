@@ -12,7 +12,7 @@ from django.db import transaction
 
 from billing import stripe_inbox, tasks
 from billing.clock import Now, now
-from billing.models import Alert, InboxEvent, Lot, Notice, Payment, Purchase
+from billing.models import Alert, Customer, InboxEvent, Lot, Notice, Payment, Purchase
 from billing.payments import months_after
 from tests.conftest import Clock
 
@@ -137,6 +137,15 @@ def test_a_packs_invoice_is_its_receipt_and_grants_nothing(sold: Sold, purse: Pu
     assert purse.kinds == []
     tell("payment_intent.succeeded", sold.intent())
     assert sold.row.receipt_url == f"https://invoice.stripe.com/i/{sold.invoice_name}"
+
+
+def test_a_saved_payment_method_is_noted_with_its_customer(purse: Purse) -> None:
+    Customer.objects.create(account_id=purse.id, stripe_customer="cus_1")
+    saved = {"id": "seti_1", "object": "setup_intent", "customer": "cus_1", "payment_method": "pm_1"}
+    assert tell("setup_intent.succeeded", saved).outcome == "payment method noted"
+    assert Customer.objects.get(account=purse.id).payment_method == "pm_1"
+    for stranger in ("cus_2", None):
+        assert tell("setup_intent.succeeded", saved | {"customer": stranger}).state == "ignored"
 
 
 # Not what was sold

@@ -9,10 +9,11 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from billing import credits, ledger, packs, payments, refunds
+from billing import credits, ledger, packs, payments, refunds, stripe_inbox
 from billing.models import Audit, Entry, Notice, Payment, Purchase
 from billing.reconcile import reconcile
 from tests.billing.pages.test_pages import text_of
+from tests.billing.stripe.desk import hear
 from tests.people import Person, member, owner, stranger
 
 __all__ = ["member", "owner", "stranger"]
@@ -177,6 +178,37 @@ def test_when_it_takes_longer_the_page_says_what_that_means(owner: Person, strip
     answer = owner.browser().get(page_of(row, "/live?back=paid&since=1"))
     assert "you need not pay again" in text_of(answer)
     assert 'hx-trigger="every 10s"' in answer.content.decode()
+
+
+def test_a_debit_that_takes_days_is_on_its_way_and_is_not_paid_twice(
+    owner: Person, stripe_settings: Any, stand_in: Any
+) -> None:
+    row = begin(owner)
+    stand_in.settings(deliver=False)
+    assert stand_in.press(row.checkout_url, "slow").status_code == 303
+    (told,) = [
+        event
+        for event in stand_in.events("checkout.session.completed")
+        if event["data"]["object"]["id"] == row.stripe_session
+    ]
+    assert hear(told) == 200
+    stripe_inbox.apply_due()
+    row.refresh_from_db()
+    assert (row.state, owner.values) == ("open", ("100", "0", "0"))
+    client = owner.browser()
+    answer = client.get(page_of(row, "?back=paid"))
+    assert "On its way The payment is on its way You have done your part, and need not pay again." in text_of(answer)
+    for path in (page_of(row, "?back=paid"), f"{CREDITS}/purchases", CREDITS):
+        assert row.checkout_url not in client.get(path).content.decode()
+    assert owner.calls().get(f"/api/purchases/{row.id}")["checkout_url"] is None
+
+
+def test_a_frozen_account_is_offered_nothing(owner: Person, stripe_settings: Any) -> None:
+    ledger.set_account_frozen(owner.account, True, "A question about a card")
+    client = owner.browser()
+    assert "account/credits/buy" not in client.get(CREDITS).content.decode()
+    answer = client.post(f"{CREDITS}/buy", {"pack": "standard", "key": "k"}, follow=True)
+    assert "This account is frozen. Nothing was bought and nothing was paid." in text_of(answer)
 
 
 def test_who_came_back_without_paying_may_go_on(owner: Person, stripe_settings: Any) -> None:

@@ -401,3 +401,62 @@ def test_what_is_not_sold_cannot_be_subscribed_to(slug: str, town: Callable[[str
     with pytest.raises(subscriptions.PlanNotOffered):
         subscriptions.subscribe(here.purse.id, slug, user=here.person, site="https://desk.test")
     assert not Enrollment.objects.exists()
+
+
+@pytest.mark.parametrize("card", ["declines", "needs_action"])
+def test_an_upgrade_that_the_card_declines_changes_nothing(card: str, town: Callable[[str], Town]) -> None:
+    here = town("last first and twice")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    here.hear()
+    here.card(card)
+    with pytest.raises(subscriptions.UpgradeNotPaid):
+        here.change("pro")
+    here.hear()
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+    here.card("works")
+    here.go_to("2027-05-10 08:01")
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+
+
+def test_money_that_comes_after_the_end_still_brings_its_credits(town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    told = here.stand_in.events()
+    name = next(event["data"]["object"]["id"] for event in told if event["type"] == "customer.subscription.created")
+    subscriptions.checkout.client().v1.subscriptions.cancel(name)
+    late = [event for event in here.stand_in.events() if event not in told]
+    for event in [*late, *told]:  # the end is heard of first
+        body = json.dumps(event).encode()
+        assert stripe_inbox.receive(body, signed(body, secret=SECRET)) == 200
+        stripe_inbox.apply_due()
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "none")
+
+
+def test_a_plan_ends_with_work_still_held(town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    here.hear()
+    hold = here.purse.place(100 * MICRO)
+    here.end_at_stripe()
+    here.hear()
+    assert here.stands == "free"
+    with here.purse.moves(balance=-40 * MICRO, held=-100 * MICRO):
+        here.purse.capture(hold, 40 * MICRO)
+
+
+def test_a_month_paid_in_another_currency_grants_nothing(town: Callable[[str], Town]) -> None:
+    here = town("by events alone")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    Plan.objects.filter(slug="supporter").update(currency="eur")
+    for event in here.stand_in.events():
+        body = json.dumps(event).encode()
+        stripe_inbox.receive(body, signed(body, secret=SECRET))
+    stripe_inbox.apply_due()
+    assert here.purse.available == 0
+    outcome = InboxEvent.objects.get(type="invoice.paid")
+    assert outcome.state == "failed"
+    assert "was paid in gbp, the plan costs eur" in outcome.outcome

@@ -184,7 +184,7 @@ class TestEnded:
         assert [(line["kind"], line["amount"]) for line in lines] == [("capture", "0.2154"), ("hold", "0.5056")]
         told = caller.get(f"/api/credits/entries/{lines[0]['id']}")["trail"]
         counted = next(step for step in told if step["title"] == "Counted")
-        assert counted["detail"].startswith("412 tokens written out of at most 800 94 were read")
+        assert counted["detail"].startswith("412 tokens written out of at most 800 · 94 were read")
 
     def test_what_was_not_counted_is_not_guessed(self, trip: Any, desk: Desk, caller: Caller) -> None:
         job = desk.start("ai/script", "# A script\n", said=Answer("completed"))
