@@ -169,7 +169,7 @@ def test_a_batch_is_made_once(maker: User) -> None:
 
 
 def race(text: str, accounts: list[UUID]) -> list[Any]:
-    return together(*(lambda account=account: redeem(account, text) for account in accounts))  # type: ignore[misc]
+    return together(*(lambda account=account: redeem(account, text) for account in accounts))
 
 
 @pytest.mark.django_db(transaction=True)
