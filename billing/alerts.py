@@ -89,6 +89,12 @@ KINDS: dict[str, Kind] = {
             "this installation is made for, or bring the installation up to date.",
         ),
         Kind(
+            "second_plan",
+            "An account pays for two plans",
+            "Its first plan stays in force, and what the second paid for was granted. End the second subscription at "
+            "Stripe and give its money back there.",
+        ),
+        Kind(
             "dispute_open",
             "A payment is disputed",
             "Its credits are frozen. Send Stripe the evidence before it is due, or accept the dispute there.",

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
@@ -137,6 +138,42 @@ def ask_or_do(
     raise ApprovalNeeded(approval=str(approval.id), amount=credits.format(amount))
 
 
+def ask_or_do_at_large(
+    act: str, staff: Any, amount: int, instruction: dict[str, Any], reason: str, *, once: UUID
+) -> Any:
+    """The same for credits that are no account's yet: they have a day's sum of their own.
+
+    Locks the member of staff's own row before the sum is read. What carries the act out refuses a repeat by `once`,
+    which the instruction names; an approval is asked for once under that id. Call it outside any transaction.
+    """
+    if not reason.strip():
+        raise ReasonMissing
+    approval = None
+    is_new = False
+    with transaction.atomic(durable=True):
+        User.objects.select_for_update(no_key=True).get(pk=staff.pk)
+        approval = Approval.objects.filter(id=once, asked_by=staff, act=act).first()
+        is_new = approval is None and amount > 0 and done_today(None, staff) + amount > alone_max()
+        if is_new:
+            approval = Approval.objects.create(
+                id=once, act=act, amount=amount, instruction=instruction, reason=reason, asked_by=staff
+            )
+        # refusing ends
+
+        if approval is None:
+            made = ACTS[act].carry_out(instruction, staff, None)
+            _note(act, None, staff, amount, reason, made)
+            return made
+    if is_new:
+        _note_waiting(approval)
+    raise ApprovalNeeded(
+        reason="It goes over what one member of staff may give away alone in a day.",
+        approval=str(approval.id),
+        amount=credits.format(amount),
+        is_new=is_new,
+    )
+
+
 def ask(act: str, staff: Any, instruction: dict[str, Any], reason: str, *, once: UUID) -> None:
     """The act, which touches every account, waits for a second person: ApprovalNeeded is raised, always.
 
@@ -191,8 +228,11 @@ def alone_max() -> int:
     return credits.parse(settings.APPROVAL_CREDITS)
 
 
-def done_today(account: UUID, staff: Any) -> int:
-    """What the member of staff did to the account since midnight UTC, in microcredits, approved acts included."""
+def done_today(account: UUID | None, staff: Any) -> int:
+    """What the member of staff did to the account since midnight UTC, in microcredits, approved acts included.
+
+    Without an account: what they gave away that is no account's yet.
+    """
     midnight = datetime.combine(timezone.now().astimezone(UTC).date(), datetime.min.time(), UTC)
     acts = Audit.objects.filter(account=account, actor=f"user:{staff.pk}", created_at__gte=midnight, is_refusal=False)
     return int(acts.aggregate(sum=Sum("amount"))["sum"] or 0)

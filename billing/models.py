@@ -1057,3 +1057,65 @@ class Allocation(models.Model):
 
     def __str__(self) -> str:
         return self.period
+
+
+# Gifts
+
+
+class GiftCode(models.Model):
+    """Credits for whoever has the code, which was shown once to who made it and is kept as a hash.
+
+    Its terms never change; it is used up, expires, or is revoked by staff.
+    """
+
+    id = row_id()
+    # The form that made it: all the codes of one making.
+    batch = models.UUIDField()
+    hash = models.BinaryField(max_length=32, unique=True)
+    hint = models.CharField(max_length=8, help_text="Its last characters, to tell it from others")
+    credits = models.BigIntegerField()
+    uses_max = models.PositiveIntegerField(default=1, help_text="How many accounts may use it, each once")
+    uses = models.PositiveIntegerField(default=0)
+    keep_months = models.PositiveSmallIntegerField(default=12, help_text="How long its credits can be spent")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=1000)
+    made_by = a_person()
+    approved_by = a_person(null=True, blank=True)
+    made_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="gift_code_credits_positive", condition=Q(credits__gt=0)),
+            models.CheckConstraint(
+                name="gift_code_uses_within_most", condition=Q(uses_max__gt=0) & Q(uses__lte=F("uses_max"))
+            ),
+            models.CheckConstraint(
+                name="gift_code_by_a_second_person", condition=Q(approved_by=None) | ~Q(approved_by=F("made_by"))
+            ),
+        ]
+        indexes = [models.Index(name="gift_code_batch", fields=["batch"])]
+        permissions = [("make_gift_code", "Can make gift codes"), ("revoke_gift_code", "Can revoke gift codes")]
+
+    def __str__(self) -> str:
+        return f"code ending in {self.hint}"
+
+
+class GiftUse(models.Model):
+    """An account used a gift code, once, and this line granted its credits."""
+
+    id = row_id()
+    account = of_account()
+    user = a_person(null=True, blank=True)
+    code = models.ForeignKey(GiftCode, on_delete=models.PROTECT, related_name="+", db_index=False)
+    entry = in_account("billing.Entry", db_index=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="gift_use_once_an_account", fields=["code", "account"]),
+            models.UniqueConstraint(name="gift_use_of_its_own_line", fields=["account", "entry"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"gift {self.id}"

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.cache import cache
 from rest_framework.throttling import BaseThrottle
 
-from . import people
+from . import people, refusals
 from .models import IdempotencyKey
 
 SECONDS = 60
@@ -102,3 +102,33 @@ def _is_repeat(request: Any) -> bool:
     scope = f"{request.method} {request.path}"
     mine = IdempotencyKey.objects.filter(actor=people.owner_of(request), scope=scope, key=key)
     return mine.filter(account=people.account_of(request)).exists()
+
+
+# Guesses: what was wrong is counted beside the requests
+
+
+class TooManyGuesses(refusals.TooManyRequests):
+    sentence = "Too many wrong codes. This one was not looked at."
+    reason = "Only a few may be wrong in a minute."
+    action = "Wait a minute, then type the code with care."
+
+
+def begin_guess(request: Any, kind: str, most: int) -> list[str]:
+    """The guess is counted for the account and for the address, before it is looked at; the counters' names.
+
+    Raises TooManyGuesses with the seconds to wait where one of them has had its `most` wrong guesses this minute.
+    """
+    whos = (f"account:{people.account_of(request)}", f"address:{BaseThrottle().get_ident(request)}")
+    minute = int(time.time() // SECONDS)
+    keys = [f"guesses:{kind}:{who}:{minute}" for who in whos]
+    if max([_add_one(key) for key in keys]) > most:
+        right_guess(keys)
+        raise TooManyGuesses(retry_after_seconds=max(1, round(SECONDS - time.time() % SECONDS)))
+    return keys
+
+
+def right_guess(keys: list[str]) -> None:
+    """The guess was none after all and has cost nothing."""
+    for key in keys:
+        with suppress(ValueError):  # its minute is over
+            cache.decr(key)

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import URLPattern, path
 
-from . import api, callbacks, pages, plan_api, plan_pages, shop_api, shop_pages
+from . import api, callbacks, gift_api, gift_pages, pages, plan_api, plan_pages, shop_api, shop_pages
 from .admin import earnings
 
 API: list[URLPattern] = [
@@ -13,6 +13,7 @@ API: list[URLPattern] = [
     path("api/credits/entries/<uuid:id>", api.OneEntry.as_view(), name="api_entry"),
     path("api/credits/lots", api.Lots.as_view(), name="api_lots"),
     path("api/credits/limits", api.Limits.as_view(), name="api_limits"),
+    path("api/credits/redeem", gift_api.Redeem.as_view(), name="api_redeem"),
     path("api/packs", shop_api.Packs.as_view(), name="api_packs"),
     path("api/plans", plan_api.Plans.as_view(), name="api_plans"),
     path("api/payments/subscribe", plan_api.Subscribe.as_view(), name="api_subscribe"),
@@ -38,6 +39,7 @@ PAGES: list[URLPattern] = [
     path("account/credits/statement", pages.account_statement, name="account_statement"),
     path("pricing", shop_pages.pricing, name="pricing"),
     path("account/credits/buy", shop_pages.buy, name="buy"),
+    path("account/credits/redeem", gift_pages.redeem, name="redeem"),
     path("account/credits/purchases", shop_pages.all_purchases, name="purchases"),
     path("account/credits/purchases/<uuid:id>", shop_pages.purchase, name="purchase"),
     path("account/credits/purchases/<uuid:id>/live", shop_pages.purchase_live, name="purchase_live"),

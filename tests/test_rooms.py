@@ -27,13 +27,18 @@ EDGES = {
     "plan_api",
     "plan_pages",
     "gift_api",
+    "gift_pages",
     "admin",
     "tasks",
     "events",
     "management",
     "urls",
 }
-VERBS = {"billing": {"ledger", "payments", "plans", "refunds", "stripe_inbox"}, "generations": {"lifecycle"}, "tools_registry": {"runs"}}
+VERBS = {
+    "billing": {"ledger", "payments", "plans", "refunds", "stripe_inbox"},
+    "generations": {"lifecycle"},
+    "tools_registry": {"runs"},
+}
 PURE = {
     "billing/credits.py",
     "billing/limits.py",

@@ -167,6 +167,8 @@ class StaffAct:
     done: ClassVar[str] = "Done."
     # It changes a price or rule in force, and so always waits for a second person.
     is_for_everyone: ClassVar[bool] = False
+    # What it gives away is no account's yet.
+    is_at_large: ClassVar[bool] = False
 
     def __init__(self) -> None:
         STAFF_ACTS[self.name] = self
@@ -175,7 +177,10 @@ class StaffAct:
         """Whether the act makes sense for the row as it is now. Its page can be opened all the same."""
         return True
 
-    def account(self, row: Any) -> UUID:
+    def account(self, row: Any) -> UUID | None:
+        """Whose account it is done to; None where it gives away what is no account's yet."""
+        if self.is_at_large:
+            return None
         raise NotImplementedError
 
     def initial(self, row: Any) -> dict[str, Any]:
@@ -205,20 +210,19 @@ class StaffAct:
         """What else helps to decide, for who asks and for the second person: what it would have changed before."""
         return []
 
-    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str:
-        """The act is done, or waits: ApprovalNeeded; or it is refused. Returns the sentence for who did it."""
+    def carry_out(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> str | HttpResponse:
+        """The act is done, or waits: ApprovalNeeded; or it is refused. Returns the sentence for who did it.
+
+        What is shown only once is a page of its own, returned instead.
+        """
         instruction, reason, once = self.instruction(row, cleaned), cleaned["reason"], cleaned["once"]
         if self.is_for_everyone:
             approvals.ask(self.name, request.user, instruction, reason, once=once)
-        made = approvals.ask_or_do(
-            self.name,
-            self.account(row),
-            request.user,
-            self.amount(row, cleaned),
-            instruction,
-            reason,
-            once=once,
-        )
+        account, amount = self.account(row), self.amount(row, cleaned)
+        if account is None:
+            approvals.ask_or_do_at_large(self.name, request.user, amount, instruction, reason, once=once)
+            return self.done
+        made = approvals.ask_or_do(self.name, account, request.user, amount, instruction, reason, once=once)
         return "This was done before; nothing was done twice." if isinstance(made, ledger.Repeat) else self.done
 
     def waits(self, request: HttpRequest, row: Any, cleaned: dict[str, Any]) -> bool:
@@ -308,7 +312,10 @@ class WithActs:
             step = request.POST.get("step")
             if form.is_valid() and step == "do":
                 try:
-                    messages.success(request, act.carry_out(request, row, form.cleaned_data))
+                    said = act.carry_out(request, row, form.cleaned_data)
+                    if isinstance(said, HttpResponse):
+                        return said
+                    messages.success(request, said)
                     return HttpResponseRedirect(act.back(row))
                 except errors.ApprovalNeeded as waiting:
                     messages.warning(request, _waits_now(waiting))

@@ -26,6 +26,8 @@ from billing.models import (
     Dispute,
     Enrollment,
     Entry,
+    GiftCode,
+    GiftUse,
     Hold,
     InboxEvent,
     Lot,
@@ -833,6 +835,83 @@ def test_a_customer_stays_whose_it_is(shop: Shop) -> None:
     assert refused_by(mine.format("stripe_customer = NULL")) == "customer_stays_whose_it_is"
     assert refused_by(mine.format(f"account_id = '{shop.stranger.id}'")) == "customer_stays_whose_it_is"
     assert refused_by(insert) == "billing_customer_stripe_customer_key"
+
+
+# Gifts
+
+
+@dataclass
+class Gift:
+    """A gift code that may be used twice and was used once."""
+
+    purse: Purse
+    code: UUID
+    use: UUID
+
+
+@pytest.fixture
+def gift(purse: Purse) -> Gift:
+    purse.grant(5, source="gift")
+    maker, moment = User.objects.create(username="stella"), purse.account.created_at
+    code = GiftCode.objects.create(
+        batch=uuid4(), hash=b"h" * 32, hint="ABCD", credits=5, uses_max=2, uses=1, note="n", made_by=maker,
+        made_at=moment,
+    )  # fmt: skip
+    use = GiftUse.objects.create(account_id=purse.id, code=code, entry_id=head(purse).id, created_at=moment)
+    return Gift(purse, code.id, use.id)
+
+
+@pytest.mark.parametrize(
+    ("law", "table", "changes"),
+    [
+        ("billing_giftcode_hash_key", "giftcode", {}),
+        ("gift_code_credits_positive", "giftcode", {"credits": 0}),
+        ("gift_code_uses_within_most", "giftcode", {"uses_max": 0, "uses": 0}),
+        ("gift_code_uses_within_most", "giftcode", {"uses": 3}),
+        ("billing_giftcode_uses_check", "giftcode", {"uses": -1}),
+        ("billing_giftcode_uses_max_check", "giftcode", {"uses_max": -1}),
+        ("billing_giftcode_keep_months_check", "giftcode", {"keep_months": -1}),
+        ("gift_code_by_a_second_person", "giftcode", {"approved_by_id": "maker"}),
+        ("gift_use_once_an_account", "giftuse", {}),
+        ("gift_use_of_its_own_line", "giftuse", {"code_id": "another"}),
+        ("gift_use_entry_in_account", "giftuse", {"account_id": "stranger"}),
+    ],
+)
+def test_gifts_keep_their_laws(
+    gift: Gift, new_purse: Callable[..., Purse], law: str, table: str, changes: dict[str, Any]
+) -> None:
+    row = GiftCode.objects.get()
+    another = GiftCode(**GiftCode.objects.values().get() | {"id": new_id(), "hash": b"i" * 32})
+    another.save(force_insert=True)
+    meant = {"maker": row.made_by_id, "another": another.id, "stranger": new_purse().id}
+    told = {name: meant.get(value, value) if isinstance(value, str) else value for name, value in changes.items()}
+    assert refused_by(copied(table, {"giftcode": gift.code, "giftuse": gift.use}[table], **told)) == law
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "credits = 6",
+        "uses_max = 3",
+        "uses = 0",
+        "keep_months = 13",
+        "expires_at = now()",
+        "hash = sha256('')",
+        "note = 'x'",
+        "made_at = now()",
+    ],
+)
+def test_a_gift_code_keeps_its_terms(gift: Gift, changes: str) -> None:
+    assert refused_by(changed("giftcode", gift.code, changes)) == "gift_code_keeps_its_terms"
+
+
+def test_gifts_are_revoked_once_and_stay(gift: Gift) -> None:
+    run(changed("giftcode", gift.code, "revoked_at = now()"))
+    again = changed("giftcode", gift.code, "revoked_at = NULL")
+    assert refused_by(again) == "gift_code_keeps_its_terms"
+    assert refused_by(f"DELETE FROM billing_giftuse WHERE id = '{gift.use}'") == "gift_use_stands"
+    assert refused_by(changed("giftuse", gift.use, "created_at = now()")) == "gift_use_stands"
+    assert refused_by(f"DELETE FROM billing_giftcode WHERE id = '{gift.code}'") == "gift_code_never_deleted"
 
 
 # Nothing was forgotten

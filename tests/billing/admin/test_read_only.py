@@ -9,10 +9,11 @@ from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
 
-from billing import ledger, payments, refunds, stripe_inbox, tokens
+from billing import gifts, ledger, payments, refunds, stripe_inbox, tokens
 from billing.admin.parts import ReadOnly
 from billing.alerts import notify, open_alert
-from billing.models import Account, Entry, Hold, InboxEvent, Lot, Membership, Plan, SpendLimit
+from billing.clock import now
+from billing.models import Account, Entry, Hold, InboxEvent, Lot, Membership, Plan, SpendLimit, new_id
 from tests.billing.purse import Purse
 from tests.billing.stripe.told import Sold, event
 
@@ -35,6 +36,7 @@ def full(staff: Colleague, filled: Purse) -> Purse:
     Account.objects.filter(id=filled.id).update(name=HOSTILE)
     olga = Colleague("olga", is_staff=False)
     Membership.objects.create(account_id=filled.id, user=olga.user, role="owner")
+    give(filled, staff)
     ledger.set_account_frozen(filled.id, True, HOSTILE)
     notify(filled.id, "k", HOSTILE, body=HOSTILE)
     open_alert("x", sentence=HOSTILE, facts={"said": HOSTILE})
@@ -44,6 +46,14 @@ def full(staff: Colleague, filled: Purse) -> Purse:
     SpendLimit.objects.create(account_id=filled.id, source="member", user=olga.user, per_day=1)
     sell(filled)
     return filled
+
+
+def give(purse: Purse, staff: Colleague) -> None:
+    """A gift code that was used, made for hostile words."""
+    text, terms = gifts.new_code(), gifts.Terms(1_000_000, 2, 12, None, HOSTILE)
+    kept = [(gifts.hash_of(text), gifts.hint_of(text))]
+    gifts.make(terms, kept, batch=new_id(), made_by=staff.user, approved_by=None, at=now())
+    gifts.redeem(purse.id, text, None, actor="test")
 
 
 def sell(purse: Purse) -> None:

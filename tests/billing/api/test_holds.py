@@ -202,5 +202,5 @@ def test_a_hold_costs_few_queries(owner: Person, django_assert_max_num_queries: 
 def test_a_balance_costs_few_queries(owner: Person, django_assert_max_num_queries: Any) -> None:
     caller = owner.calls("read")
     caller.get("/api/credits/balance")
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         caller.get("/api/credits/balance")
