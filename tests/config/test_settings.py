@@ -183,7 +183,14 @@ def test_a_real_server_has_no_demo_people_unless_asked() -> None:
         ({"IS_DEMO": True, "DATABASE_IS_EMBEDDED": False}, "E004"),
         ({"HOLD_SECONDS": 10, "HOLD_SECONDS_MAX": 9}, "E005"),
         ({"IS_PRODUCTION": True, "STRIPE_REHEARSAL": True}, "E006"),
-        ({"IS_PRODUCTION": True, "STRIPE_SECRET_KEY": "sk_test_rehearsalWhereNoMoneyMoves", "STRIPE_WEBHOOK_SECRETS": ["x"]}, "E006"),
+        (
+            {
+                "IS_PRODUCTION": True,
+                "STRIPE_SECRET_KEY": "sk_test_rehearsalWhereNoMoneyMoves",
+                "STRIPE_WEBHOOK_SECRETS": ["x"],
+            },
+            "E006",
+        ),
         ({"STRIPE_REHEARSAL": True}, "E007"),
         ({"IS_DEMO": True, "STRIPE_REHEARSAL": True, "STRIPE_API_BASE": "https://api.stripe.com"}, "E007"),
         ({"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_WEBHOOK_SECRETS": []}, "W001"),
