@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 
-from billing import credits, gifts
+from billing import credits, gifts, ledger
 from billing.models import Audit, GiftCode, GiftUse
 from billing.reconcile import reconcile
 from tests.billing.pages.test_pages import text_of
@@ -133,3 +133,11 @@ def test_wrong_ones_are_counted_on_the_page_as_well(owner: Person) -> None:
     answer = browser.post("/account/credits/redeem", {"code": "wrong"}, follow=True)
     assert "Too many wrong codes." in text_of(answer)
     assert browser.get("/account/credits/redeem").status_code == 405
+
+
+def test_a_frozen_account_is_offered_none(owner: Person, maker: User) -> None:
+    ledger.set_account_frozen(owner.account, True, "A question is open.")
+    assert "credits/redeem" not in owner.browser().get("/account/credits").content.decode()
+    answer = owner.calls().post(PATH, {"code": a_code(maker)})
+    assert (answer.status, answer.code) == (403, "account_frozen")
+    assert GiftCode.objects.get().uses == 0
