@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -33,8 +33,9 @@ log = structlog.get_logger("holdfast.rounds")
 SUBMIT_MORE = 5.0
 # So long answers are waited for before what else is due is looked at.
 HEAR_SECONDS = 1.0
-# An acceptance that could not be written is tried again so often, a second apart: its id must not be lost.
+# What could not be written is tried again so often, a second apart: an acceptance has an id that must not be lost.
 WRITES_MAX = 30
+WRITE_AGAIN_SECONDS = 1.0
 # So many claimed fetches of each provider wait for their turn at most.
 FETCHES_WAITING_MAX = 64
 
@@ -53,6 +54,7 @@ class _Unwritten:
     asked: _Asked
     said: Any
     writes: int = 0
+    next_at: float = field(default_factory=lambda: time.monotonic() + WRITE_AGAIN_SECONDS)
 
 
 class Round:
@@ -248,21 +250,24 @@ class Round:
         except Exception:
             log.exception("answer_not_written", what=asked.what, job=str(asked.job.id))
             connection.close_if_unusable_or_obsolete()
-            if asked.what in ("submit", "look_up"):
+            if asked.what in ("submit", "look_up", "fetch"):
                 self.unwritten.append(_Unwritten(asked, said))
 
     def _write_again(self) -> None:
-        """What a provider said of a submission and could not be written is tried again."""
+        """What a provider said or gave only once, and could not be written down, is tried again each second."""
         waiting, self.unwritten = self.unwritten, []
         for one in waiting:
+            if time.monotonic() < one.next_at:
+                self.unwritten.append(one)
+                continue
             before = len(self.unwritten)
-            if not len(self.calls):
-                time.sleep(HEAR_SECONDS / 4)
             self._hear_one(one.asked, one.said)
             if len(self.unwritten) > before:
                 again = self.unwritten.pop()
                 if one.writes < WRITES_MAX:
                     self.unwritten.append(_Unwritten(again.asked, again.said, one.writes + 1))
+        if self.unwritten and not len(self.calls):
+            time.sleep(WRITE_AGAIN_SECONDS / 2)
 
     def go_on(self, heard: Sequence[Generation]) -> None:
         """Jobs whose verdict is in: settled, or first fetched."""

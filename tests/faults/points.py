@@ -30,8 +30,9 @@ from tests.instance import Instance, until
 
 PATIENCE_SECONDS = 90.0
 SHORT = {"seconds": 1, "size": "640x360", "quality": "draft"}
-# How long a worker may hold a job for itself before others take it as given up (lifecycle.LEASE_SECONDS).
-LEASE_SECONDS = 65
+# How long a worker may hold a job for itself before others take it as given up; longest while it fetches an output
+# (lifecycle.claim_fetch).
+LEASE_SECONDS = 185
 
 MOVABLE_CLOCK = """
 CREATE TABLE holdfast_clock ("offset" interval NOT NULL);

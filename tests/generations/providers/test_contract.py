@@ -388,9 +388,16 @@ def test_silence_is_no_answer(hurried: Bench, how: Spoil) -> None:
 @needs("poll", "unknown_word")
 def test_an_unknown_word_is_passed_on_as_one(bench: Bench) -> None:
     job = bench.submitted("unknown_word")
-    answer = bench.provider.poll(job)
-    assert not answer.is_known
-    assert not answer.is_terminal
+    answers: list[Answer] = []
+
+    def has_begun() -> bool:
+        """Servers that do one thing after another may have the job of the case before in hand."""
+        answers.append(bench.provider.poll(job))
+        return answers[-1].status not in ("queued", "in_progress")
+
+    until(has_begun)
+    assert not answers[-1].is_known
+    assert not answers[-1].is_terminal
 
 
 TRICKS = (
