@@ -150,6 +150,7 @@ def test_a_damaged_job_fails_and_takes_nothing_with_it(
     fresh.mkdir(parents=True)
     asked = {"id": job.id, "operation": operation, "inputs": inputs, "submitted_at": time.time()}
     (fresh / "job.json").write_text(json.dumps(asked))
+    folder.parent.mkdir(exist_ok=True)  # the renderer may be starting still
     fresh.rename(folder)
     answer = ended(local, job)
     assert (answer.status, answer.code) == ("failed", "render_failed")
@@ -161,6 +162,7 @@ def test_a_video_from_before_there_was_more_than_videos_is_made(local: Asked, re
     fresh = renderer.folder / "tmp" / job.id
     fresh.mkdir(parents=True)
     (fresh / "job.json").write_text(json.dumps({"id": job.id, "inputs": job.inputs, "submitted_at": time.time()}))
+    (renderer.folder / "jobs").mkdir(exist_ok=True)
     fresh.rename(renderer.folder / "jobs" / job.id)
     assert ended(local, job).status == "completed"
 
