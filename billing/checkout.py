@@ -30,7 +30,7 @@ from .models import Account, Customer, Pack, Purchase, Refunding, new_id
 log = structlog.get_logger("holdfast.checkout")
 
 TIMEOUT_SECONDS = 10
-# Purchases begun and not paid, of one account.
+# Purchases, and plans, begun and not paid, of one account.
 UNPAID_AN_HOUR_MAX = 20
 # Browsers read some other signs in ways of their own: a backslash as a slash, a line break as nothing.
 PLAIN = re.compile(r"[!-\[\]-~]+")

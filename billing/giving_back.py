@@ -6,11 +6,14 @@ event, whichever comes first; both by our row's id, so once. Lock order: the pur
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import stripe
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -20,6 +23,9 @@ from .models import ClawBack, Dispute, Purchase, Refunding
 from .sales import Mismatch, NotKnownYet
 
 log = structlog.get_logger("holdfast.refunds")
+
+# So long a refund is its own request's to send, before the worker's sweep does.
+WAITS = timedelta(seconds=60)
 
 
 class NotPaid(errors.BillingError):
@@ -114,8 +120,27 @@ def ask(instruction: dict[str, Any], asked_by: Any) -> Refunding:
 
 
 def send_after_commit(row: Refunding) -> None:
-    """The refund is sent once the transaction has ended. What goes wrong then is logged, and the row stays ASKED."""
+    """The refund is sent once the transaction has ended. What goes wrong then is logged, the row stays ASKED, and the
+    worker's sweep sends it again."""
     transaction.on_commit(lambda: send(row.id), robust=True)
+
+
+def send_waiting(until: float | None = None) -> int:
+    """Refunds that should have been sent a while ago, and were not, are; says how many were tried.
+
+    What is to be sent after a commit is remembered by its process alone: here the row is found again.
+    """
+    if not settings.STRIPE_IS_SET_UP:
+        return 0
+    waiting = Refunding.objects.filter(state=Refunding.State.ASKED, purchase__isnull=False)
+    due = list(waiting.filter(created_at__lte=now() - WAITS).order_by("created_at").values_list("id", flat=True)[:50])
+    tried = 0
+    for id in due:
+        if until is not None and time.monotonic() >= until:
+            break
+        send(id)
+        tried += 1
+    return tried
 
 
 def send(refunding: UUID) -> str:

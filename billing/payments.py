@@ -8,12 +8,9 @@ import structlog
 from django.db import transaction
 
 from . import alerts, credits, ledger, money, refunds, steps
-from .checkout import client
 from .clock import now
 from .models import Lot, Notice, Payment, Purchase
 from .periods import months_after
-
-__all__ = ["client", "months_after", "paid"]
 
 log = structlog.get_logger("holdfast.payments")
 

@@ -26,7 +26,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django_q.tasks import async_task
 
-from . import alerts, errors, money, payments, refunds, sales
+from . import alerts, checkout, errors, money, payments, refunds, sales
 from .clock import Now, now
 from .models import Customer, InboxEvent, Purchase
 from .sales import Mismatch, NotKnownYet, NotOurs, Sale
@@ -416,7 +416,7 @@ def _charge_refunded(charge: Thing) -> str | None:
     sale = sales.paid_by(intent) or sales.named_in(charge.get("metadata")) or _look_up(intent)
     if sale is None:
         raise NotKnownYet("the refunded payment is not known here", intent)
-    found = payments.client().v1.refunds.list({"payment_intent": intent, "limit": 100})
+    found = checkout.client().v1.refunds.list({"payment_intent": intent, "limit": 100})
     outcomes = [refunds.told_of_refund(refund.to_dict(), sale) for refund in found.auto_paging_iter()]
     return "; ".join(outcomes) or "no refunds"
 
@@ -444,7 +444,7 @@ def _look_up(intent: str) -> Sale | None:
     """The sale that Stripe's intent names. NotOurs where its customer is none of ours."""
     if not intent:
         return None
-    found = payments.client().v1.payment_intents.retrieve(intent).to_dict()
+    found = checkout.client().v1.payment_intents.retrieve(intent).to_dict()
     sale = sales.named_in(found.get("metadata"))
     customer = sales.name_of(found.get("customer"))
     if sale is None and not Customer.objects.filter(stripe_customer=customer).exists():

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from . import alerts, credits, money, payments, sales, stripe_inbox
+from . import alerts, checkout, credits, money, sales, stripe_inbox
 from .clock import now
 from .models import Allocation, ClawBack, InboxEvent, Payment, Purchase
 from .sales import Sale
@@ -111,7 +111,7 @@ def facts(line: Line) -> dict[str, Any]:
 def _fetch_missed(report: Report) -> None:
     """Events that Stripe lists and our inbox does not have are in it, marked as found by the list."""
     since = int(time.time()) - report.hours * 3600
-    found = payments.client().v1.events.list({"created": {"gte": since}, "limit": PAGE})
+    found = checkout.client().v1.events.list({"created": {"gte": since}, "limit": PAGE})
     page: list[dict[str, Any]] = []
     for event in found.auto_paging_iter():
         page.append(event.to_dict(for_json=True))
@@ -134,7 +134,7 @@ def _store_missed(page: list[dict[str, Any]]) -> int:
 
 def _lines(hours: int) -> Iterator[Line]:
     """Every payment of that time which one of the two has: Stripe's list first, then what only we have."""
-    client = payments.client()
+    client = checkout.client()
     since = int(time.time()) - hours * 3600
     listed = client.v1.payment_intents.list(
         {"created": {"gte": since}, "limit": PAGE, "expand": ["data.latest_charge"]}

@@ -26,8 +26,6 @@ from .sales import NotKnownYet, NotOurs
 
 log = structlog.get_logger("holdfast.subscriptions")
 
-UNPAID_AN_HOUR_MAX = 20
-
 
 class PlanNotOffered(errors.BillingError):
     code = "invalid_fields"
@@ -97,7 +95,7 @@ def subscribe(
         begun = mine.filter(
             stripe_subscription=None, plan__price_minor__gt=0, started_at__gt=now() - timedelta(hours=1)
         )
-        if begun.count() >= UNPAID_AN_HOUR_MAX:
+        if begun.count() >= checkout.UNPAID_AN_HOUR_MAX:
             raise checkout.TooManyPurchases(retry_after_seconds=3600)
         Enrollment.objects.create(
             id=id, account_id=account, user=user, plan=plan, state=State.PENDING, started_at=now()

@@ -20,7 +20,7 @@ from django.db.models import F, Model, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from . import alerts, credits, ledger, plans, steps, stripe_inbox, stripe_reconcile, subscriptions
+from . import alerts, credits, giving_back, ledger, plans, steps, stripe_inbox, stripe_reconcile, subscriptions
 from .clock import Now, now
 from .models import Alert, Hold, Lot, Membership, Notice
 
@@ -40,7 +40,8 @@ OVER_MAILED_WITHIN = timedelta(days=1)
 
 def sweep() -> None:
     """Stripe's events are applied; due lots and due holds without a job have expired; free months are allocated, and
-    plans that were not paid in time are over; staff know of job holds that are late; mail has gone out.
+    plans that were not paid in time are over; refunds that were not sent are; staff know of job holds that are late;
+    mail has gone out.
 
     A part that fails holds up no other; its error is raised at the end.
     """
@@ -52,6 +53,7 @@ def sweep() -> None:
         lambda: expire_holds(until),
         lambda: plans.allocate_free(until),
         lambda: subscriptions.end_graces(until),
+        lambda: giving_back.send_waiting(until),
         watch_job_holds,
         mail_notices,
         mail_alerts,

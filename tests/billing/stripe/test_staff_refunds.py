@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing import clock, giving_back
 from billing.models import Alert, Approval, Audit, ClawBack, Membership, Refunding, new_id
 
+from ...conftest import Clock
 from ..admin.colleague import Colleague, a_form, messages_of, said
 from ..purse import Purse
 from .conftest import StandIn
@@ -140,6 +143,31 @@ def test_a_crash_before_stripe_was_asked_is_sent_once(bought: Bought, purse: Pur
     assert staff.does(row, "send_again").status_code == 302
     row.refresh_from_db()
     assert (row.state, at_stripe(bought), purse.available) == ("succeeded", [(1000, str(row.id))], 840 * MICRO)
+
+
+def test_the_sweep_sends_what_a_crash_left_behind_once(bought: Bought, purse: Purse, clock: Clock) -> None:
+    row = stored(bought)
+    assert giving_back.send_waiting() == 0, "it was not left to the request that stored it"
+    assert (at_stripe(bought), purse.available) == ([], 1400 * MICRO)
+    clock.advance(seconds=61)
+    with ThreadPoolExecutor(2) as two:
+        tried = [two.submit(closing(giving_back.send_waiting)) for _ in range(2)]
+        assert sum(one.result() for one in tried) >= 1
+    row.refresh_from_db()
+    assert (row.state, at_stripe(bought), purse.available) == ("succeeded", [(1000, str(row.id))], 840 * MICRO)
+    assert giving_back.send_waiting() == 0
+
+
+def closing(work: Callable[[], int]) -> Callable[[], int]:
+    """The work, after which its thread's connection is closed."""
+
+    def done() -> int:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return done
 
 
 def test_a_crash_after_stripe_was_asked_makes_no_second_refund(bought: Bought, purse: Purse, staff: Colleague) -> None:
