@@ -1,7 +1,8 @@
-"""Giving the money of a purchase back, asked for by staff: stored first, then sent to Stripe, then heard from it.
+"""Giving the money of a sale back, asked for by staff: stored first, then sent to Stripe, then heard from it.
 
-What takes the credits back is what Stripe says (refunds.told_of_refund): the answer to our question at once, or its
-event, whichever comes first; both by our row's id, so once. Lock order: the purchase, then the account.
+A sale is a pack that was bought or a plan's period that was paid for, upgrades included. What takes the credits back is
+what Stripe says (refunds.told_of_refund): the answer to our question at once, or its event, whichever comes first; both
+by our row's id, so once. Lock order: the purchase or the allocation, then the account.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from . import alerts, checkout, errors, money, refunds
+from . import alerts, checkout, errors, money, plans, refunds, sales
 from .clock import now
-from .models import ClawBack, Dispute, Purchase, Refunding
-from .sales import Mismatch, NotKnownYet
+from .models import ClawBack, Dispute, Refunding
+from .sales import Mismatch, NotKnownYet, Sale
 
 log = structlog.get_logger("holdfast.refunds")
 
@@ -30,7 +31,7 @@ WAITS = timedelta(seconds=60)
 
 class NotPaid(errors.BillingError):
     code = "purchase_not_paid"
-    sentence = "This purchase is not paid, so there is nothing to give back."
+    sentence = "This is not paid, so there is nothing to give back."
     reason = "Only what was paid can be refunded."
     action = "Wait for its payment, or close its checkout at Stripe."
 
@@ -45,68 +46,70 @@ class RefundExceedsPayment(errors.BillingError):
 # What can be given back
 
 
-def left_minor(purchase: Purchase) -> int:
+def left_minor(sale: Sale) -> int:
     """What of the payment was neither given back, nor is on its way back, nor is disputed. In the smallest unit."""
-    if purchase.state != Purchase.State.PAID:
+    if not sale.is_paid:
         return 0
-    of = {"account": purchase.account_id, "purchase": purchase.id}
-    given = Refunding.objects.filter(**of).exclude(state=Refunding.State.FAILED)
-    disputed = Dispute.objects.filter(**of).exclude(state=Dispute.State.WON)
-    return max(0, purchase.amount_minor - _money(given) - _money(disputed))
+    disputed = Dispute.objects.filter(**sale.columns).exclude(state=Dispute.State.WON)
+    return max(0, sale.amount_minor - _money(_given(sale)) - _money(disputed))
+
+
+def _given(sale: Sale) -> QuerySet[Refunding]:
+    return Refunding.objects.filter(**sale.columns).exclude(state=Refunding.State.FAILED)
 
 
 def _money(rows: QuerySet[Any]) -> int:
     return sum(rows.values_list("amount_minor", flat=True))
 
 
-def share(purchase: Purchase, amount_minor: int) -> int:
+def share(sale: Sale, amount_minor: int) -> int:
     """The credits that go with so much more of the payment, cumulatively and rounded down, as refunds.py takes them."""
-    if purchase.state != Purchase.State.PAID:
+    if not sale.is_paid or sale.payment is None:
         return 0
-    of = {"account": purchase.account_id, "purchase": purchase.id}
-    given = Refunding.objects.filter(**of).exclude(state=Refunding.State.FAILED)
-    lost = Dispute.objects.filter(**of, state=Dispute.State.LOST)
-    before, whole = _money(given) + _money(lost), purchase.amount_minor
-    backs = ClawBack.objects.filter(account=purchase.account_id, payment=purchase.payment_id, restored_by=None)
+    lost = Dispute.objects.filter(**sale.columns, state=Dispute.State.LOST)
+    before, whole = _money(_given(sale)) + _money(lost), sale.amount_minor
+    backs = ClawBack.objects.filter(account=sale.account, payment=sale.payment, restored_by=None)
     taken = sum(backs.values_list("amount", flat=True))
-    gone = max(taken, purchase.credits * min(before, whole) // whole)
-    return max(0, purchase.credits * min(before + amount_minor, whole) // whole - gone)
+    gone = max(taken, sale.credits * min(before, whole) // whole)
+    return max(0, sale.credits * min(before + amount_minor, whole) // whole - gone)
 
 
-def refuse(purchase: Purchase, amount_minor: int) -> int:
+def refuse(sale: Sale, amount_minor: int) -> int:
     """What is left to refund; refused where the amount is more, or nothing was paid."""
-    if purchase.state != Purchase.State.PAID or not purchase.stripe_intent:
-        raise NotPaid(state=purchase.state)
-    left = left_minor(purchase)
+    if not sale.is_paid or not (sale.intent or sale.invoice):
+        raise NotPaid
+    left = left_minor(sale)
     if amount_minor > left:
-        raise RefundExceedsPayment(left=money.words(left, purchase.currency))
+        raise RefundExceedsPayment(left=money.words(left, sale.currency))
     return left
 
 
 # Asking
 
 
-def sold(instruction: dict[str, Any]) -> Purchase:
-    return Purchase.objects.select_related("pack").get(account=instruction["account"], id=instruction["purchase"])
+def sold(instruction: dict[str, Any]) -> Sale:
+    """What the instruction is about: it names a purchase, or an allocation."""
+    return sales.known(
+        instruction["account"], purchase=instruction.get("purchase"), allocation=instruction.get("allocation")
+    )
 
 
 def lock(instruction: dict[str, Any]) -> None:
-    """The purchase is locked, before its account, until the transaction ends."""
-    Purchase.objects.select_for_update().get(account=instruction["account"], id=instruction["purchase"])
+    """The sale is locked, before its account, until the transaction ends."""
+    sales.locked(sold(instruction))
 
 
 def ask(instruction: dict[str, Any], asked_by: Any) -> Refunding:
-    """The refund's row is there, ASKED, and goes to Stripe when this transaction has ended. The purchase is locked."""
-    purchase, id = sold(instruction), UUID(instruction["refunding"])
-    refuse(purchase, instruction["amount_minor"])
+    """The refund's row is there, ASKED, and goes to Stripe when this transaction has ended. The sale is locked."""
+    sale, id = sold(instruction), UUID(instruction["refunding"])
+    refuse(sale, instruction["amount_minor"])
     if Refunding.objects.filter(id=id).exists() or Dispute.objects.filter(id=id).exists():
         raise errors.IdempotencyConflict
     # refusing ends
 
     row = Refunding.objects.create(
+        **sale.columns,
         id=id,
-        account_id=purchase.account_id,
-        purchase_id=purchase.id,
         amount_minor=instruction["amount_minor"],
         reason=instruction["reason"][:300],
         made_by=asked_by,
@@ -132,8 +135,8 @@ def send_waiting(until: float | None = None) -> int:
     """
     if not settings.STRIPE_IS_SET_UP:
         return 0
-    waiting = Refunding.objects.filter(state=Refunding.State.ASKED, purchase__isnull=False)
-    due = list(waiting.filter(created_at__lte=now() - WAITS).order_by("created_at").values_list("id", flat=True)[:50])
+    waiting = Refunding.objects.filter(state=Refunding.State.ASKED, created_at__lte=now() - WAITS)
+    due = list(waiting.order_by("created_at").values_list("id", flat=True)[:50])
     tried = 0
     for id in due:
         if until is not None and time.monotonic() >= until:
@@ -150,22 +153,41 @@ def send(refunding: UUID) -> str:
     refund that we asked for and never heard of must not be made again. Stripe's refusal ends the row as FAILED, with an
     alert; where it cannot be reached the row stays ASKED.
     """
-    row = Refunding.objects.select_related("purchase").get(id=refunding)
-    if row.state != Refunding.State.ASKED or row.purchase is None:
+    row = Refunding.objects.get(id=refunding)
+    if row.state != Refunding.State.ASKED:
         return row.state
-    intent = row.purchase.stripe_intent or ""
     try:
+        intent = _intent_of(sales.of_row(row))
         found = _at_stripe(row, intent)
         if found is None:
             found = checkout.client().v1.refunds.retrieve(checkout.send_refund(row, intent)).to_dict()
         refunds.told_of_refund(found)
     except checkout.StripeUnavailable as error:
         if _is_refusal(error.__cause__):
-            _give_up(row, error.__cause__)
+            _give_up(row, _why(error.__cause__))
+    except PaidElsewhere as error:
+        _give_up(row, str(error))
     except (stripe.StripeError, checkout.NotSetUp, Mismatch, NotKnownYet) as error:
         log.warning("refund_not_noted", refunding=str(row.id), error=str(error)[:300])
     row.refresh_from_db()
     return row.state
+
+
+class PaidElsewhere(Exception):
+    """The invoice was not paid by a payment of Stripe's: there is nothing that Stripe could give back."""
+
+
+def _intent_of(sale: Sale) -> str:
+    """Stripe's name of the payment; asked for by its invoice, and noted, where we were not told of it."""
+    if sale.intent:
+        return sale.intent
+    paid = checkout.client().v1.invoice_payments.list({"invoice": sale.invoice, "status": "paid", "limit": 1})
+    for one in paid.data:
+        intent = sales.name_of(one.to_dict()["payment"].get("payment_intent"))
+        if intent:
+            plans.note_intent(sale.invoice, intent)
+            return intent
+    raise PaidElsewhere(f"Stripe has no payment of {sale.invoice}.")
 
 
 def _at_stripe(row: Refunding, intent: str) -> dict[str, Any] | None:
@@ -183,15 +205,18 @@ def _is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, stripe.InvalidRequestError) and error.http_status in (400, 402, 404)
 
 
-def _give_up(row: Refunding, error: BaseException | None) -> None:
+def _why(error: BaseException | None) -> str:
+    return str(getattr(error, "user_message", None) or error)
+
+
+def _give_up(row: Refunding, why: str) -> None:
     """The refund has failed: Stripe refuses it. No credits were taken."""
     asked = Refunding.objects.filter(id=row.id, state=Refunding.State.ASKED)
     if not asked.update(state=Refunding.State.FAILED):
         return
-    why = getattr(error, "user_message", None) or str(error)
     alerts.open_alert(
         "refund_failed",
         key=str(row.id),
         sentence="Stripe refuses a refund that staff asked for. Nothing was given back, and no credits were taken.",
-        facts={"account": str(row.account_id), "why": str(why)[:300]},
+        facts={"account": str(row.account_id), "why": why[:300]},
     )

@@ -39,9 +39,14 @@ class Sale:
     amount_minor: int
     currency: str
     title: str
+    # What it granted, or will.
+    credits: int
+    is_paid: bool
+    # Stripe's names of the payment, and of a plan's invoice; empty where we were not told.
     intent: str
     # The grant; None as long as there is none, or where it granted nothing.
     payment: UUID | None
+    invoice: str = ""
     purchase: UUID | None = None
     allocation: UUID | None = None
 
@@ -61,6 +66,8 @@ def of_purchase(purchase: Purchase) -> Sale:
         amount_minor=purchase.amount_minor,
         currency=purchase.currency,
         title=purchase.pack.title,
+        credits=purchase.credits,
+        is_paid=purchase.state == Purchase.State.PAID,
         intent=purchase.stripe_intent or "",
         payment=purchase.payment_id,
         purchase=purchase.id,
@@ -73,8 +80,11 @@ def of_allocation(allocation: Allocation) -> Sale:
         amount_minor=allocation.amount_minor,
         currency=allocation.currency,
         title=allocation.plan.title,
+        credits=allocation.credits,
+        is_paid=allocation.amount_minor > 0,
         intent=allocation.stripe_intent,
         payment=allocation.payment_id,
+        invoice=allocation.stripe_invoice,
         allocation=allocation.id,
     )
 
@@ -91,10 +101,21 @@ def locked(sale: Sale) -> Sale:
 
 def of_row(row: Refunding | Dispute) -> Sale:
     """The sale that a refund or a dispute is about."""
-    if row.purchase_id is not None:
-        return of_purchase(Purchase.objects.select_related("pack").get(account=row.account_id, id=row.purchase_id))
-    assert row.allocation_id is not None, "dispute_of_one_sale and refunding_of_one_sale hold"
-    return of_allocation(Allocation.objects.select_related("plan").get(account=row.account_id, id=row.allocation_id))
+    return known(row.account_id, purchase=row.purchase_id, allocation=row.allocation_id)
+
+
+def known(account: Any, *, purchase: Any = None, allocation: Any = None) -> Sale:
+    """The one of the two that is named."""
+    if purchase is not None:
+        return of_purchase(Purchase.objects.select_related("pack").get(account=account, id=purchase))
+    assert allocation is not None, "dispute_of_one_sale and refunding_of_one_sale hold"
+    return of_allocation(Allocation.objects.select_related("plan").get(account=account, id=allocation))
+
+
+def invoiced(invoice: str) -> Sale | None:
+    """The plan's period that this invoice paid, as far as it was granted."""
+    allocation = Allocation.objects.select_related("plan").filter(stripe_invoice=invoice).first() if invoice else None
+    return of_allocation(allocation) if allocation is not None else None
 
 
 def paid_by(intent: str) -> Sale | None:

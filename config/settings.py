@@ -614,6 +614,7 @@ UNFOLD = {
                 "separator": True,
                 "items": [
                     _listed("Purchases", "shopping_bag", "billing.purchase"),
+                    _listed("Plan periods", "calendar_month", "billing.allocation"),
                     _listed("Refunds", "undo", "billing.refunding"),
                     _listed("Disputes", "gavel", "billing.dispute"),
                     _listed("Packs", "inventory", "billing.pack"),

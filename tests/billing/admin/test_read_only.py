@@ -13,7 +13,19 @@ from billing import gifts, ledger, payments, refunds, stripe_inbox, tokens
 from billing.admin.parts import ReadOnly
 from billing.alerts import notify, open_alert
 from billing.clock import now
-from billing.models import Account, Entry, Hold, InboxEvent, Lot, Membership, Plan, SpendLimit, new_id
+from billing.models import (
+    Account,
+    Allocation,
+    Enrollment,
+    Entry,
+    Hold,
+    InboxEvent,
+    Lot,
+    Membership,
+    Plan,
+    SpendLimit,
+    new_id,
+)
 from tests.billing.purse import Purse
 from tests.billing.stripe.told import Sold, event
 
@@ -63,7 +75,13 @@ def sell(purse: Purse) -> None:
     refund = sold.refund("re_<b>", 100, reason=HOSTILE)
     refunds.told_of_refund(refund)
     refunds.told_of_dispute(sold.dispute("dp_<b>", 100, reason=HOSTILE))
-    Plan.objects.create(slug="hostile", title=HOSTILE, price_minor=1, monthly_credits=1, features=[HOSTILE])
+    plan = Plan.objects.create(slug="hostile", title=HOSTILE, price_minor=1, monthly_credits=1, features=[HOSTILE])
+    row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=now())
+    Allocation.objects.create(
+        account_id=purse.id, enrollment=row, plan=plan, period=HOSTILE, starts_at=now(), ends_at=now(), credits=0,
+        stripe_invoice=HOSTILE, stripe_intent=HOSTILE, invoice_url=HOSTILE, amount_minor=1, currency="gbp",
+        created_at=now(),
+    )  # fmt: skip
     stripe_inbox.store(event(HOSTILE, refund | {"reason": HOSTILE}, id=HOSTILE), "webhook")
     InboxEvent.objects.update(outcome=HOSTILE, state="failed")
 

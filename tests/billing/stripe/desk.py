@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from django.contrib.auth.models import User
+from django.db import connection
 
-from billing import checkout, stripe_inbox
-from billing.models import Customer, InboxEvent, Purchase
+from billing import checkout, plans, stripe_inbox, subscriptions
+from billing.clock import Now
+from billing.models import Allocation, Customer, Enrollment, InboxEvent, Purchase
 
 from ..purse import Purse
 from .conftest import SECRET, StandIn, new_client
@@ -79,6 +82,54 @@ class Bought:
         for event in self.events(*types):
             assert hear(event) == 200
         stripe_inbox.apply_due()
+
+
+def set_clocks(stand_in: StandIn, moment: str) -> None:
+    """It is then: "2027-04-10 08:00", UTC."""
+    at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    stand_in.post("advance", to=int(at.timestamp()))
+    with connection.cursor() as cursor:
+        cursor.execute('UPDATE holdfast_clock SET "offset" = %s - clock_timestamp()', [at])
+
+
+class Subscribed:
+    """One account on a paid plan, subscribed at the small Stripe by our own checkout; the two clocks go together."""
+
+    def __init__(self, stand_in: StandIn, purse: Purse, slug: str = "supporter") -> None:
+        plans.install()
+        self.stand_in, self.purse, self.heard = stand_in, purse, len(stand_in.events())
+        self.person = User.objects.create(username=uuid4().hex, email=f"{uuid4().hex}@people.test")
+        row, _ = subscriptions.subscribe(purse.id, slug, user=self.person, site="https://desk.test")
+        self.id = row.id
+        stand_in.pay(str(row.stripe_session))
+
+    def hear(self) -> None:
+        """What happened since has come and was applied; what had to wait was tried again."""
+        told = self.stand_in.events()
+        new, self.heard = told[self.heard :], len(told)
+        for event in new:
+            assert hear(event) == 200
+        for _ in range(3):
+            InboxEvent.objects.filter(next_try_at__gt=Now()).update(next_try_at=Now())
+            stripe_inbox.apply_due()
+
+    def change(self, slug: str) -> None:
+        subscriptions.change(self.purse.id, slug)
+        self.hear()
+
+    def go_to(self, moment: str) -> None:
+        """It is then, at Stripe and here; what was due there has happened and was heard."""
+        set_clocks(self.stand_in, moment)
+        self.hear()
+
+    @property
+    def row(self) -> Enrollment:
+        return Enrollment.objects.select_related("plan").get(id=self.id)
+
+    @property
+    def periods(self) -> list[Allocation]:
+        """What was granted and paid for, oldest first."""
+        return list(Allocation.objects.filter(enrollment=self.id, amount_minor__gt=0).order_by("id"))
 
 
 def outcomes() -> dict[str, str]:
