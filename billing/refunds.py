@@ -17,7 +17,7 @@ from django.db import transaction
 
 from . import alerts, book, credits, ledger, money, sales, steps
 from .clock import now
-from .models import ClawBack, Dispute, Lot, Payment, Purchase, Refunding, new_id
+from .models import ClawBack, Dispute, Lot, Notice, Payment, Purchase, Refunding, new_id
 from .sales import Mismatch, NotKnownYet, Sale
 
 STATEMENT = "/account/credits/statement"
@@ -130,6 +130,7 @@ def told_of_dispute(dispute: Mapping[str, Any], hint: Sale | None = None) -> str
         _compare(sale, dispute, amount)
         moment = now()
         row = Dispute.objects.filter(account=sale.account, stripe_dispute=name).first()
+        was = row.state if row is not None else ""
         if row is None:
             row = Dispute(**sale.columns, id=new_id(), stripe_dispute=name, created_at=moment)
         row.state = _further(_DISPUTE_ORDER, row.state, state)
@@ -139,17 +140,21 @@ def told_of_dispute(dispute: Mapping[str, Any], hint: Sale | None = None) -> str
         row.ended_at = None if row.state == Dispute.State.OPEN else row.ended_at or moment
         row.save()
         _tell_staff(sale, row)
-        return _settle(sale) or f"dispute {row.state}"
+        outcome = _settle(sale) or f"dispute {row.state}"
+        if row.state != was:
+            alerts.notify_all(_news_of_dispute(sale, row, was))
+        return outcome
 
 
 def _tell_staff(sale: Sale, row: Dispute) -> None:
     if row.state != Dispute.State.OPEN:
         alerts.clear_alert("dispute_open", key=str(row.id))
         return
+    due = f" Evidence is due by {alerts.moment_words(row.evidence_due_at)}." if row.evidence_due_at else ""
     alerts.open_alert(
         "dispute_open",
         key=str(row.id),
-        sentence=f"A payment of {money.words(row.amount_minor, sale.currency)} for {sale.title} is disputed.",
+        sentence=f"A payment of {money.words(row.amount_minor, sale.currency)} for {sale.title} is disputed.{due}",
         facts={
             "account": str(sale.account),
             "dispute": row.stripe_dispute,
@@ -157,6 +162,34 @@ def _tell_staff(sale: Sale, row: Dispute) -> None:
             "evidence_due_at": row.evidence_due_at.isoformat() if row.evidence_due_at else None,
         },
     )
+
+
+def _news_of_dispute(sale: Sale, row: Dispute, was: str) -> list[Notice]:
+    """What the account's people read when it opens and when it ends. What was taken or restored has its own notice."""
+    amount = f"{money.words(row.amount_minor, sale.currency)} for {sale.title}"
+    lots = Lot.objects.filter(account=sale.account, payment=sale.payment) if sale.payment else []
+    free, frozen = (sum(lot.remaining - lot.held for lot in lots if lot.is_frozen == is_it) for is_it in (False, True))
+    match row.state:
+        case Dispute.State.OPEN:
+            level, title = "warning", f"Your payment of {amount} is disputed"
+            body = (
+                "The bank of the card has questioned it. Until that is decided, what is left of the credits that it "
+                f"bought is frozen: {credits.display(frozen)} credits, which cannot be spent and do not expire. All "
+                "other credits can be used as before. If the payment was yours, tell your bank that you withdraw the "
+                "dispute: then they are free again. If the bank takes the money back, they are taken back too, and "
+                "what of them was spent is owed."
+            )
+        case Dispute.State.WON if was != Dispute.State.LOST:
+            level, title = "good", f"The dispute over {amount} is over: the payment stands"
+            body = f"{credits.display(free)} credits that it bought can be spent again. There is nothing to do."
+            if frozen:
+                body = "Another dispute over the same payment is open, so its credits stay frozen until that ends."
+        case Dispute.State.LOST if not ClawBack.objects.filter(account=sale.account, id=row.id).exists():
+            level, title = "info", f"Your bank took back {amount}"
+            body = "No more credits were taken: those of that money had gone back before. There is nothing to do."
+        case _:
+            return []
+    return [alerts.notice(sale.account, f"dispute-{row.state}:{row.id}", title, body=body, link=STATEMENT, level=level)]
 
 
 # What both do
@@ -249,6 +282,8 @@ def _tell_account(sale: Sale, news: list[tuple[Refunding | Dispute, int]], over:
     for row, share in news:
         debt = owed.get(row.id, 0)
         body = f"{credits.display(share)} credits of {sale.title} were taken back."
+        if isinstance(row, Dispute):
+            body = f"Your bank decided the dispute against the payment and took the money back, so {body}"
         if debt:
             body += (
                 f" {credits.display(debt)} of them had been spent already and are owed: the next credits that come to"

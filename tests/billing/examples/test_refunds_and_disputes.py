@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from billing import alerts
 from billing.models import Alert, Allocation, ClawBack, Dispute, Enrollment, EntryText, Notice, Plan, Refunding, new_id
 from tests.conftest import Clock
 
@@ -234,14 +235,24 @@ def test_a_dispute_that_is_won(purse: Purse, sold: Sold, statement: Statement) -
     statement.row("another 50 were a gift")
     row = dispute(sold, "du_1", 2500)
     statement.row("disputed: 1,000 frozen")
-    assert Alert.objects.filter(name="dispute_open", key=str(row.id), cleared_at=None).exists()
+    alert = Alert.objects.get(name="dispute_open", key=str(row.id), cleared_at=None)
+    assert row.evidence_due_at is not None
+    assert alert.sentence.endswith(f"is disputed. Evidence is due by {alerts.moment_words(row.evidence_due_at)}.")
+    opened = Notice.objects.get(account=purse.id, key=f"dispute-open:{row.id}")
+    assert (opened.title, opened.level) == ("Your payment of £25.00 for Studio is disputed", "warning")
+    assert "is frozen: 1,000.00 credits, which cannot be spent and do not expire" in opened.body
+    assert "tell your bank that you withdraw the dispute" in opened.body
     dispute(sold, "du_1", 2500, "won")
     statement.row("won")
+    won = Notice.objects.get(account=purse.id, key=f"dispute-won:{row.id}")
+    assert (won.title, won.level) == ("The dispute over £25.00 for Studio is over: the payment stands", "good")
+    assert won.body == "1,000.00 credits that it bought can be spent again. There is nothing to do."
     dispute(sold, "du_1", 2500)
     statement.row("told again that it was opened")
     row.refresh_from_db()
     assert (row.state, row.ended_at is None) == ("won", False)
     assert not Alert.objects.filter(name="dispute_open", cleared_at=None).exists()
+    assert Notice.objects.filter(account=purse.id, key__startswith="dispute-").count() == 2
 
 
 def test_a_dispute_that_is_lost_after_spending(purse: Purse, sold: Sold, statement: Statement) -> None:
@@ -267,6 +278,11 @@ def test_a_dispute_that_is_lost_after_spending(purse: Purse, sold: Sold, stateme
     statement.row("told again")
     assert ClawBack.objects.get(payment=sold.payment).id == row.id
     assert purse.kinds == ["grant", "charge", "freeze", "claw_back", "thaw"]
+    lost = Notice.objects.get(account=purse.id, key=f"taken:{row.id}")
+    assert lost.title == "Lost dispute over £25.00: 1,400.00 credits taken back"
+    assert lost.body.startswith("Your bank decided the dispute against the payment and took the money back, so 1,400")
+    assert "900.00 of them had been spent already and are owed" in lost.body
+    assert not Notice.objects.filter(key=f"dispute-lost:{row.id}").exists()
     pay(Sold(purse))
     statement.row("a pack of 1,400 settles it")
 
@@ -308,6 +324,8 @@ def test_a_lost_dispute_that_is_won_after_all(purse: Purse, sold: Sold, statemen
     statement.row("disputed and lost: 1,000 taken")
     tell("charge.dispute.funds_reinstated", sold.dispute("du_1", 2500, "won"))
     statement.row("won after all: 1,400 back, 400 repaid")
+    told = list(Notice.objects.filter(account=purse.id).order_by("id").values_list("title", flat=True))
+    assert told[-1] == "Dispute over £25.00 was won after all: its credits are yours again"
     dispute(sold, "du_1", 2500, "lost")
     statement.row("an old word of its loss")
 
@@ -357,6 +375,7 @@ def test_the_part_of_a_dispute_that_a_failed_refund_leaves_open_is_taken_then(
     row = dispute(sold, "du_1", 2500, "lost")
     statement.row("a dispute over £25 is lost")
     assert not ClawBack.objects.filter(id=row.id).exists()
+    assert "No more credits were taken" in Notice.objects.get(key=f"dispute-lost:{row.id}").body
     tell("refund.failed", sold.refund("re_1", 2500, "failed"))
     statement.row("the refund fails: the dispute's")
     assert ClawBack.objects.get(payment=sold.payment, restored_by=None).id == row.id
@@ -377,8 +396,9 @@ def test_two_disputes_freeze_until_both_have_ended(purse: Purse, sold: Sold, sta
     dispute(sold, "du_1", 1000)
     dispute(sold, "du_2", 1500)
     statement.row("£10 and £15 disputed")
-    dispute(sold, "du_1", 1000, "won")
+    won = dispute(sold, "du_1", 1000, "won")
     statement.row("the £10 won")
+    assert "stay frozen until that ends" in Notice.objects.get(key=f"dispute-won:{won.id}").body
     dispute(sold, "du_2", 1500, "lost")
     statement.row("the £15 lost: 840 taken")
 
