@@ -23,7 +23,7 @@ from billing import audit, errors, idempotency, people, refusals, statement, thr
 from billing.models import new_id
 from billing.rest import AmountField, MomentField, PageQuery, Strict, TextField, View, page, read, read_query
 from billing.schema import describe
-from tools_registry import registry
+from tools_registry import fields, registry
 
 from . import bounds, explain, lifecycle
 from .links import output_url
@@ -103,7 +103,7 @@ def _quote(request: Any) -> lifecycle.Quote:
 
 
 _EXAMPLES = {one.title: {"operation": one.slug, "inputs": dict(one.example)} for one in registry.OPERATIONS.values()}
-_UNREADABLE = (registry.InvalidInputs, registry.UnknownOperation, lifecycle.ProviderNotOffered)
+_UNREADABLE = (fields.InvalidInputs, registry.UnknownOperation, lifecycle.ProviderNotOffered)
 
 # Estimate
 

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from billing import clock, credits
 from billing.models import Entry, Lot
-from tools_registry import registry
+from tools_registry import fields, registry
 
 from . import providers
 from .models import Generation, SettlementRule
@@ -116,7 +116,7 @@ def in_short(job: Generation) -> str:
     if job.state == State.AWAITING_SETTLEMENT:
         return f"{spoken(job).title}."
     operation = registry.OPERATIONS.get(job.operation)
-    texts = {of.title for of in operation.fields if isinstance(of, registry.Text)} if operation else set()
+    texts = {of.title for of in operation.fields if isinstance(of, fields.Text)} if operation else set()
     return " · ".join(row["words"] for row in asked(job) if row["title"] not in texts)
 
 
@@ -311,9 +311,9 @@ def asked(job: Generation) -> list[dict[str, str]]:
         value = job.inputs.get(of.name)
         if of.name == "prompt" or value is None:
             continue
-        if isinstance(of, registry.Choice):
+        if isinstance(of, fields.Choice):
             words = of.choices.get(value, str(value))
         else:
-            words = f"{value:,} {of.unit}".strip() if isinstance(of, registry.Whole) else str(value)
+            words = f"{value:,} {of.unit}".strip() if isinstance(of, fields.Whole) else str(value)
         rows.append({"title": of.title, "words": words})
     return rows

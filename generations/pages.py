@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from billing import credits, errors, idempotency, ledger, packs, people, purchases, statement
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
-from tools_registry import pricing, registry
+from tools_registry import fields, pricing, registry
 
 from . import explain, lifecycle, offers, prose, providers
 from .links import output_url
@@ -48,22 +48,22 @@ class Range(forms.NumberInput):
 SLIDER_STEPS_MAX = 200
 
 
-def field_of(of: registry.Field) -> forms.Field:
+def field_of(of: fields.Field) -> forms.Field:
     """The input as a field of a form; what may stand in it is judged by the operation itself."""
     options: dict[str, Any] = {"label": of.title, "help_text": of.help, "initial": of.default}
     match of:
-        case registry.Text(is_short=True):
+        case fields.Text(is_short=True):
             widget: forms.Widget = forms.TextInput(attrs={"maxlength": of.length_max, "autocomplete": "off"})
             options["required"] = of.is_required
-        case registry.Text():
+        case fields.Text():
             widget = forms.Textarea(attrs={"rows": 4, "maxlength": of.length_max})
             options["required"] = of.is_required
-        case registry.Whole():
+        case fields.Whole():
             number = Range if of.max - of.min <= SLIDER_STEPS_MAX else forms.NumberInput
             widget = number(attrs={"min": of.min, "max": of.max, "step": 1})
-        case registry.Choice() if len(of.choices) <= 4:
+        case fields.Choice() if len(of.choices) <= 4:
             widget = forms.RadioSelect(choices=list(of.choices.items()))
-        case registry.Choice():
+        case fields.Choice():
             widget = forms.Select(choices=list(of.choices.items()))
         case _:
             raise TypeError(f"There is no field for {type(of).__name__}.")
@@ -75,7 +75,7 @@ def inputs_of(operation: registry.Operation, given: Mapping[str, Any]) -> dict[s
     found = {}
     for of in operation.fields:
         value = given.get(of.name, of.default)
-        is_number = isinstance(of, registry.Whole) and re.fullmatch(r"[0-9]{1,9}", str(value), re.ASCII)
+        is_number = isinstance(of, fields.Whole) and re.fullmatch(r"[0-9]{1,9}", str(value), re.ASCII)
         found[of.name] = int(value) if is_number else value
     return found
 
@@ -103,10 +103,10 @@ class OperationForm(forms.Form):
         """Each input as the page draws it; `is_priced`: the price follows it."""
         cost = self.offer.cost
         for of in self.offer.operation.fields:
-            is_read = isinstance(of, registry.Text) and cost.model == pricing.PerToken.name
+            is_read = isinstance(of, fields.Text) and cost.model == pricing.PerToken.name
             yield {
                 "field": self[of.name],
-                "unit": of.unit if isinstance(of, registry.Whole) else "",
+                "unit": of.unit if isinstance(of, fields.Whole) else "",
                 "is_priced": is_read or of.name in pricing.MODELS[cost.model].reads,
             }
 
@@ -276,13 +276,13 @@ def estimate(request: Any, kind: str = "video") -> HttpResponse:
 
 def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any]) -> dict[str, str]:
     """The price in words, or why there is none. A text that is missing or wrong is priced as the example's."""
-    texts = {of.name: _or_example(of, given, operation) for of in operation.fields if isinstance(of, registry.Text)}
+    texts = {of.name: _or_example(of, given, operation) for of in operation.fields if isinstance(of, fields.Text)}
     try:
         quote = lifecycle.quote(operation.slug, given | texts)
     except errors.BillingError as refusal:
         titles = {f"inputs.{of.name}": f"{of.title}: " for of in operation.fields}
-        fields = refusal.facts.get("fields", {}).items()
-        wrong = [titles.get(name, "") + sentence for name, sentences in fields for sentence in sentences]
+        named = refusal.facts.get("fields", {}).items()
+        wrong = [titles.get(name, "") + sentence for name, sentences in named for sentence in sentences]
         return {"problem": " ".join(wrong) or refusal.message}
     values, _, _ = statement.values_now(account)
     left = values.available - quote.estimate.max
@@ -295,7 +295,7 @@ def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any
     }
 
 
-def _or_example(of: registry.Text, given: Mapping[str, Any], operation: registry.Operation) -> str:
+def _or_example(of: fields.Text, given: Mapping[str, Any], operation: registry.Operation) -> str:
     try:
         return of.clean(given[of.name])
     except ValueError:
@@ -341,7 +341,7 @@ def _refusal(refusal: errors.BillingError, of: lifecycle.Quote, account: UUID) -
 def _smaller(of: lifecycle.Quote, most: int) -> dict[str, Any] | None:
     """The nearest thing to what was asked for that costs no more than `most`; None where nothing does."""
     best: tuple[tuple[bool, bool, int], dict[str, Any]] | None = None
-    numbers = {one.name for one in _priced(of) if isinstance(one, registry.Whole)}
+    numbers = {one.name for one in _priced(of) if isinstance(one, fields.Whole)}
     for inputs in _variants(of, most):
         price = _price(of, inputs)
         kept = {name for name, value in inputs.items() if of.inputs[name] == value}
@@ -364,7 +364,7 @@ def _price(of: lifecycle.Quote, inputs: dict[str, Any]) -> int:
     return pricing.estimate(of.cost.model, of.cost.rates, inputs).max
 
 
-def _priced(of: lifecycle.Quote) -> list[registry.Field]:
+def _priced(of: lifecycle.Quote) -> list[fields.Field]:
     """The inputs that the price is made of, beside the texts."""
     return [one for one in of.operation.fields if one.name in pricing.MODELS[of.cost.model].reads]
 
@@ -379,16 +379,16 @@ def _variants(of: lifecycle.Quote, most: int) -> Iterator[dict[str, Any]]:
     """
     found = [of.inputs]
     for one in _priced(of):
-        if isinstance(one, registry.Choice):
+        if isinstance(one, fields.Choice):
             found = [inputs | {one.name: choice} for inputs in found for choice in one.choices]
     for inputs in found[:VARIANTS_MAX]:
         for one in _priced(of):
-            if isinstance(one, registry.Whole):
+            if isinstance(one, fields.Whole):
                 inputs = inputs | {one.name: _largest(of, inputs, one, most)}
         yield inputs
 
 
-def _largest(of: lifecycle.Quote, inputs: dict[str, Any], one: registry.Whole, most: int) -> int:
+def _largest(of: lifecycle.Quote, inputs: dict[str, Any], one: fields.Whole, most: int) -> int:
     """The largest number, up to what was asked, that costs no more than `most`, round where it is long; else the least.
 
     More of something never costs less.

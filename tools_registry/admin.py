@@ -21,7 +21,7 @@ from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, word
 from billing.admin.parts import Figure, ReadOnly, code, document, money, tag, text, when
 from billing.models import Approval
 
-from . import pricing, registry
+from . import fields, pricing, registry
 from .catalogue import SHIPPED_COSTS
 from .models import ToolCost
 
@@ -65,8 +65,8 @@ def _every_choice(operation: registry.Operation, *models: str) -> Iterator[dict[
 
 def _largest(operation: registry.Operation) -> dict[str, Any]:
     """The operation's numbers and texts at their largest."""
-    largest: dict[str, Any] = {of.name: of.max for of in operation.fields if isinstance(of, registry.Whole)}
-    texts = {of.name: "\U0001f600" * of.length_max for of in operation.fields if isinstance(of, registry.Text)}
+    largest: dict[str, Any] = {of.name: of.max for of in operation.fields if isinstance(of, fields.Whole)}
+    texts = {of.name: "\U0001f600" * of.length_max for of in operation.fields if isinstance(of, fields.Text)}
     return largest | texts
 
 
@@ -220,7 +220,7 @@ def _named(operation: registry.Operation, inputs: dict[str, Any], models: set[st
     numbers = [
         f"{inputs[of.name]:,} {of.unit}".strip()
         for of in operation.fields
-        if isinstance(of, registry.Whole) and of.name in reads
+        if isinstance(of, fields.Whole) and of.name in reads
     ]
     chosen = [inputs[name] for name, values in operation.takes.items() if values and name in reads]
     return ", ".join([*numbers, *reversed(chosen)])

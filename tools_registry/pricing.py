@@ -247,7 +247,99 @@ def _counted(delivered: Mapping[str, Any], name: str) -> int:
     return count
 
 
-MODELS: dict[str, Model] = {model.name: model for model in (PerSecond(), PerPiece(), PerToken())}
+class Measured(Model):
+    """Credits for what the kernel counted: base + CPU seconds × per_cpu_second + GB × seconds × per_gb_second, at least
+    `minimum`, at most `maximum` (S3.3: 2 + 1 for 2 s of CPU + 1 for 4 s of a GB). A GB is 10⁹ bytes.
+
+    Its inputs are the hard limits of the run, so that the most it can use is known before it starts.
+    """
+
+    name = "measured"
+    title = "By measured processor time and memory"
+    unit = "and up"
+    help = (
+        "base: credits for a run. per_cpu_second: for a second of processor time. per_gb_second: for a GB of memory "
+        "held for a second. minimum, maximum: what a run costs at least and at most. What is held is the price at the "
+        "tool’s hard limits."
+    )
+    reads = frozenset({"cpu_seconds", "seconds", "memory_mb"})
+    rates_example: ClassVar = {
+        "base": "2",
+        "per_cpu_second": "0.5",
+        "per_gb_second": "0.25",
+        "minimum": "3",
+        "maximum": "5",
+    }
+    # Of the limits, what a run uses as a rule, while too few runs have been counted to say better.
+    USUAL_SHARE = Decimal("0.1")
+
+    def check(self, rates: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> None:
+        _taken(takes, self.reads, self.title)
+        _known(rates, set(self.rates_example))
+        for name in self.rates_example:
+            _rate(rates, name)
+        if _rate(rates, "minimum") > _rate(rates, "maximum"):
+            raise InvalidRates("The rate minimum is above the rate maximum.")
+
+    def estimate(self, rates: Mapping[str, Any], inputs: Mapping[str, Any]) -> Estimate:
+        cpu, seconds = Decimal(inputs["cpu_seconds"]), Decimal(inputs["seconds"])
+        gb_seconds = Decimal(inputs["memory_mb"]) * 1024 * 1024 / 10**9 * seconds
+        share = self.USUAL_SHARE
+        return Estimate(
+            min=self._of(rates, Decimal(0), Decimal(0)),
+            typical=self._of(rates, cpu * share, gb_seconds * share * share),
+            max=self._of(rates, cpu, gb_seconds),
+            explanation=(
+                f"{_shown(_rate(rates, 'base'))} for the run, {_shown(_rate(rates, 'per_cpu_second'))} a second of "
+                f"processor time, {_shown(_rate(rates, 'per_gb_second'))} a second for each GB of memory; at least "
+                f"{_shown(_rate(rates, 'minimum'))}, at most {_shown(_rate(rates, 'maximum'))}"
+            ),
+        )
+
+    def price(self, rates: Mapping[str, Any], inputs: Mapping[str, Any], delivered: Mapping[str, Any]) -> int:
+        """The price of what was counted: cpu_seconds, seconds, peak_memory_bytes. Raises LookupError without them."""
+        gb_seconds = _amount(delivered, "peak_memory_bytes") / 10**9 * _amount(delivered, "seconds")
+        return self._of(rates, _amount(delivered, "cpu_seconds"), gb_seconds)
+
+    @staticmethod
+    def _of(rates: Mapping[str, Any], cpu_seconds: Decimal, gb_seconds: Decimal) -> int:
+        used = cpu_seconds * _rate(rates, "per_cpu_second") + gb_seconds * _rate(rates, "per_gb_second")
+        whole = max(_rate(rates, "base") + used, _rate(rates, "minimum"))
+        return credits.round_price_up(min(whole, _rate(rates, "maximum")))
+
+
+def _amount(delivered: Mapping[str, Any], name: str) -> Decimal:
+    if name not in delivered:
+        raise LookupError(f"It is not known how much was used: {name}.")
+    amount = Decimal(delivered[name])
+    if not amount.is_finite() or not 0 <= amount < 2**53:
+        raise ValueError(f"{amount} is no use of {name}.")
+    return amount
+
+
+class Fixed(Model):
+    """One price for a run, whatever it uses."""
+
+    name = "fixed"
+    title = "One price for a run"
+    unit = "each"
+    help = "price: credits for one run."
+    reads: ClassVar[frozenset[str]] = frozenset()
+    rates_example: ClassVar = {"price": "10"}
+
+    def check(self, rates: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> None:
+        _known(rates, {"price"})
+        _rate(rates, "price")
+
+    def estimate(self, rates: Mapping[str, Any], inputs: Mapping[str, Any]) -> Estimate:
+        price = credits.round_price_up(_rate(rates, "price"))
+        return Estimate(min=price, typical=price, max=price, explanation=f"{credits.display(price)} for each run")
+
+    def price(self, rates: Mapping[str, Any], inputs: Mapping[str, Any], delivered: Mapping[str, Any]) -> int:
+        return credits.round_price_up(_rate(rates, "price"))
+
+
+MODELS: dict[str, Model] = {model.name: model for model in (PerSecond(), PerPiece(), PerToken(), Measured(), Fixed())}
 
 
 def check(model: str, rates: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> None:

@@ -1,22 +1,18 @@
-"""What can be run: operations declared once, with the inputs that validate, document and draw their form."""
+"""What can be run: the operations, declared once here, and the studio tools, each declared in a module of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from billing.errors import BillingError
 
-
-class InvalidInputs(BillingError):
-    """Readable inputs with wrong fields; `facts["fields"]` has each field's sentences."""
-
-    code = "invalid_fields"
-    status = 422
-    sentence = "Some fields need another value. Nothing was started and nothing was charged."
-    reason = "The inputs do not fit what this operation takes."
-    action = "Correct the fields that are named and send it again."
+from . import studios
+from .fields import Choice, Declared, Text, Whole
+from .studio import STUDIOS, Tool
 
 
 class UnknownOperation(BillingError):
@@ -28,134 +24,16 @@ class UnknownOperation(BillingError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One input. `clean` gives the value to use or raises ValueError with a sentence for the person."""
+class Operation(Declared):
+    """A job for a provider."""
 
-    name: str
-    title: str
-    help: str = ""
-    default: Any = None
-    is_required: bool = False
-
-    def clean(self, value: Any) -> Any:
-        raise NotImplementedError
-
-    def schema(self) -> dict[str, Any]:
-        """The field as JSON Schema."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text(Field):
-    length_max: int
-    is_short: bool = False  # a line, not a paragraph
-
-    def clean(self, value: Any) -> str:
-        if not isinstance(value, str):
-            raise ValueError("Write text here.")
-        if "\x00" in value or any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
-            raise ValueError("The text has a character that cannot be stored.")
-        value = value.strip()
-        if not value and isinstance(self.default, str):
-            return self.default
-        if not value:
-            raise ValueError("Write something here.")
-        if len(value) > self.length_max:
-            raise ValueError(f"At most {self.length_max:,} characters; this has {len(value):,}.")
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        least = 0 if isinstance(self.default, str) else 1
-        return {"type": "string", "minLength": least, "maxLength": self.length_max}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole(Field):
-    min: int
-    max: int
-    unit: str = ""
-
-    def clean(self, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"Write a whole number from {self.min} to {self.max}.")
-        if not self.min <= value <= self.max:
-            raise ValueError(f"From {self.min} to {self.max}.")
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self.min, "maximum": self.max}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice(Field):
-    choices: Mapping[str, str]
-
-    def clean(self, value: Any) -> str:
-        if not isinstance(value, str) or value not in self.choices:
-            raise ValueError(f"Choose one of: {', '.join(self.choices)}.")
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.choices)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    slug: str
-    title: str
-    noun: str
-    summary: str
-    fields: tuple[Field, ...]
     # What its output may be; anything else is no output of it, and is not charged.
     delivers: frozenset[str]
-    # A name in static/holdfast/icons.svg.
-    icon: str = "film"
-    example: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_text(self) -> bool:
         """Whether what it makes is read on the page instead of watched."""
         return all(content_type.startswith("text/") for content_type in self.delivers)
-
-    @property
-    def takes(self) -> dict[str, list[str]]:
-        """Every input by its name, with the values it can be chosen from; none where it is not chosen from a list."""
-        return {of.name: list(of.choices) if isinstance(of, Choice) else [] for of in self.fields}
-
-    def clean(self, inputs: Any) -> dict[str, Any]:
-        """Every input with its value or default; raises InvalidInputs naming each wrong or unknown field."""
-        if not isinstance(inputs, Mapping):
-            raise InvalidInputs(fields={"inputs": ["Send an object with the inputs."]})
-        wrong: dict[str, list[str]] = {}
-        cleaned: dict[str, Any] = {}
-        for of in self.fields:
-            if of.name not in inputs:
-                if of.is_required:
-                    wrong[f"inputs.{of.name}"] = ["This is needed."]
-                else:
-                    cleaned[of.name] = of.default
-                continue
-            try:
-                cleaned[of.name] = of.clean(inputs[of.name])
-            except ValueError as error:
-                wrong[f"inputs.{of.name}"] = [str(error)]
-        known = {of.name for of in self.fields}
-        wrong |= {f"inputs.{name}": ["There is no such input."] for name in map(str, inputs) if name not in known}
-        if wrong:
-            raise InvalidInputs(fields=wrong)
-        return cleaned
-
-    def schema(self) -> dict[str, Any]:
-        """The inputs as JSON Schema, for the API's documentation."""
-        properties = {}
-        for of in self.fields:
-            properties[of.name] = of.schema() | {"title": of.title}
-            if of.help:
-                properties[of.name]["description"] = of.help
-            if of.default is not None:
-                properties[of.name]["default"] = of.default
-        required = [of.name for of in self.fields if of.is_required]
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 VIDEO = Operation(
@@ -343,3 +221,40 @@ def operation(slug: Any) -> Operation:
     if not isinstance(slug, str) or slug not in OPERATIONS:
         raise UnknownOperation(fields={"operation": [f"Choose one of: {', '.join(OPERATIONS)}."]})
     return OPERATIONS[slug]
+
+
+# The studio tools: every module below `studios` that declares a TOOL
+
+
+def _declared() -> Iterator[Tool]:
+    for package in pkgutil.iter_modules(studios.__path__, f"{studios.__name__}."):
+        if not package.ispkg:
+            continue
+        for module in pkgutil.iter_modules(importlib.import_module(package.name).__path__, f"{package.name}."):
+            tool = getattr(importlib.import_module(module.name), "TOOL", None)
+            if isinstance(tool, Tool):
+                yield tool
+
+
+def _in_order(tools: Iterator[Tool]) -> dict[str, Tool]:
+    studio_order = list(STUDIOS)
+    ordered = sorted(tools, key=lambda one: (studio_order.index(one.studio), one.title))
+    return {one.slug: one for one in ordered}
+
+
+TOOLS: dict[str, Tool] = _in_order(_declared())
+
+
+class UnknownTool(BillingError):
+    code = "not_found"
+    status = 404
+    sentence = "There is no such tool."
+    reason = "No tool of the studio has that name."
+    action = "Choose one of those at /studio."
+
+
+def tool(slug: str) -> Tool:
+    """The tool of that slug, studio/tool; raises UnknownTool."""
+    if slug not in TOOLS:
+        raise UnknownTool
+    return TOOLS[slug]

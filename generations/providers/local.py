@@ -31,7 +31,7 @@ from generations.providers.base import (
     Unknown,
 )
 from generations.providers.local_renderer import OUTPUTS, TERMINAL, read_json
-from tools_registry import registry
+from tools_registry import fields, registry
 
 CONTENT_TYPES = {".mp4": "video/mp4", ".png": "image/png", ".txt": "text/plain"}
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -60,13 +60,13 @@ def _wrong_inputs(operation: str, inputs: dict[str, Any]) -> str | None:
     for of in registry.OPERATIONS[operation].fields:
         value = inputs.get(of.name)
         match of:
-            case registry.Text():
+            case fields.Text():
                 if not isinstance(value, str) or not 1 <= len(value) <= of.length_max:
                     return f"{of.name} must be a text of 1 to {of.length_max} characters"
-            case registry.Whole():
+            case fields.Whole():
                 if type(value) is not int or not of.min <= value <= of.max:
                     return f"{of.name} must be a whole number from {of.min} to {of.max}"
-            case registry.Choice():
+            case fields.Choice():
                 if not isinstance(value, str) or value not in of.choices:
                     return f"{of.name} must be one of {', '.join(of.choices)}"
     return None

@@ -18,7 +18,7 @@ from generations.providers.base import Answer
 from tests.generations.quick import Desk, desk, offer, picture, read
 from tests.generations.test_pages import browser, text_of
 from tests.generations.trip import Trip
-from tools_registry import pricing, registry
+from tools_registry import fields, pricing, registry
 from tools_registry.models import ToolCost
 
 __all__ = ["desk"]
@@ -237,8 +237,8 @@ def test_nothing_cheaper_is_offered_where_nothing_is_cheap_enough(trip: Trip, ow
 @pytest.mark.parametrize("slug", list(URLS))
 def test_the_search_for_something_cheaper_stays_small(desk: Desk, monkeypatch: pytest.MonkeyPatch, slug: str) -> None:
     operation = registry.OPERATIONS[slug]
-    largest = {of.name: of.max for of in operation.fields if isinstance(of, registry.Whole)}
-    texts = {of.name: "é" * of.length_max for of in operation.fields if isinstance(of, registry.Text)}
+    largest = {of.name: of.max for of in operation.fields if isinstance(of, fields.Whole)}
+    texts = {of.name: "é" * of.length_max for of in operation.fields if isinstance(of, fields.Text)}
     quote = lifecycle.quote(slug, {**operation.example, **largest, **texts})
     priced = 0
     estimate = pricing.estimate

@@ -29,7 +29,7 @@ from generations.providers.rehearsal import Rehearsal
 from tests.billing.purse import Purse
 from tests.generations.trip import MICRO, SHORT, Trip, new_person
 from tests.security.conftest import Attacker
-from tools_registry import registry
+from tools_registry import fields, registry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -204,9 +204,9 @@ def test_no_provider_follows_where_an_answer_points() -> None:
 
 def test_an_address_in_a_prompt_is_words(attacker: Attacker) -> None:
     assert {type(field) for of in registry.OPERATIONS.values() for field in of.fields} <= {
-        registry.Text,
-        registry.Whole,
-        registry.Choice,
+        fields.Text,
+        fields.Whole,
+        fields.Choice,
     }
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools_registry import registry
+from tools_registry import fields, registry
 
 PROMPT = {"prompt": "A boat"}
 
@@ -60,11 +60,11 @@ def test_a_prompt_is_enough(slug: str, cleaned: dict[str, Any]) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(slug: str, inputs: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(registry.InvalidInputs) as refused:
+    with pytest.raises(fields.InvalidInputs) as refused:
         registry.operation(slug).clean(PROMPT | inputs)
-    fields = refused.value.facts["fields"]
-    assert list(fields) == [f"inputs.{name}" for name in inputs]
-    assert sentence in next(iter(fields.values()))[0]
+    named = refused.value.facts["fields"]
+    assert list(named) == [f"inputs.{name}" for name in inputs]
+    assert sentence in next(iter(named.values()))[0]
 
 
 @pytest.mark.parametrize(
