@@ -101,6 +101,8 @@ OUTPUT_LINK_SECONDS = 900
 OUTPUT_KEEP_DAYS = 30
 SILENT_DAYS = 7
 UNPAID_DAYS = 30
+TOOL_STOPS_AN_HOUR_MAX = 20  # runs of studio tools stopped by a limit, before an account waits
+TOOL_RESULT_DAYS = 30  # how long what a tool made is kept
 # What one account may cost us at real providers without paying, before it is refused more there: bounds.py
 BLOCKED_A_DAY_MAX = 20  # runs stopped by one provider's moderation within 24 hours
 UNPAID_MAX = 10  # finished runs that wait to be paid for
