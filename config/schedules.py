@@ -22,6 +22,8 @@ SCHEDULES = (
     Periodic("generations-sweep", "generations.tasks.sweep", 1),
     Periodic("outputs-orphans", "generations.keeping.sweep_orphans", 24 * 60),
     Periodic("generations-watch", "generations.monitoring.watch", 1),
+    Periodic("tools-sweep", "tools_registry.tasks.sweep", 1),
+    Periodic("tools-learn", "tools_registry.tasks.learn", 60),
     Periodic("billing-sweep", "billing.tasks.sweep", 1),
     Periodic("billing-mirror", "billing.mirror.sweep", 1),
     Periodic("billing-clean", "billing.tasks.clean", 24 * 60),

@@ -24,6 +24,9 @@ from billing.models import Approval
 from . import fields, pricing, registry
 from .catalogue import SHIPPED_COSTS
 from .models import ToolCost
+from .studio import Tool
+
+Priced = registry.Operation | Tool
 
 
 class PriceTaken(errors.BillingError):
@@ -43,28 +46,40 @@ class RatesRefused(errors.BillingError):
 
 def check(slug: str, model: str, rates: Any) -> None:
     """Raises RatesRefused, naming the rate, unless everything that can be asked for has a price that can be held."""
-    operation = registry.OPERATIONS[slug]
+    priced = registry.priced()[slug]
     try:
         if not isinstance(rates, dict):
             raise pricing.InvalidRates("Write the rates as a JSON object.")
-        pricing.check(model, rates, operation.takes)
-        for inputs in _every_choice(operation, model):
-            if pricing.estimate(model, rates, {**inputs, **_largest(operation)}).max > credits.AMOUNT_MAX:
+        pricing.check(model, rates, _takes(priced))
+        for inputs in _every_choice(priced, model):
+            if pricing.estimate(model, rates, {**inputs, **_largest(priced)}).max > credits.AMOUNT_MAX:
                 raise pricing.InvalidRates("One run could cost more than 1,000,000,000 credits.")
     except pricing.InvalidRates as error:
         raise RatesRefused(str(error)) from error
 
 
-def _every_choice(operation: registry.Operation, *models: str) -> Iterator[dict[str, Any]]:
-    """The operation's example with every combination of those choices that one of the models makes the price of."""
+def _takes(priced: Priced) -> dict[str, list[str]]:
+    """What a price can be made of: an operation's inputs, a tool's hard limits."""
+    return {key: [] for key in priced.bounds} if isinstance(priced, Tool) else priced.takes
+
+
+def _every_choice(operation: Priced, *models: str) -> Iterator[dict[str, Any]]:
+    """The operation's example with every combination of those choices that one of the models makes the price of; a
+    tool's hard limits.
+    """
+    if isinstance(operation, Tool):
+        yield dict(operation.bounds)
+        return
     reads = frozenset().union(*(pricing.MODELS[model].reads for model in models))
     chosen = {name: values for name, values in operation.takes.items() if values and name in reads}
     for values in product(*chosen.values()):
         yield {**operation.example, **dict(zip(chosen, values, strict=True))}
 
 
-def _largest(operation: registry.Operation) -> dict[str, Any]:
+def _largest(operation: Priced) -> dict[str, Any]:
     """The operation's numbers and texts at their largest."""
+    if isinstance(operation, Tool):
+        return {}
     largest: dict[str, Any] = {of.name: of.max for of in operation.fields if isinstance(of, fields.Whole)}
     texts = {of.name: "\U0001f600" * of.length_max for of in operation.fields if isinstance(of, fields.Text)}
     return largest | texts
@@ -90,7 +105,7 @@ def _shipped(tool: str) -> dict[str, Any]:
 
 
 class PriceForm(ActForm):
-    tool = choice("Tool", [(slug, f"{of.title} ({slug})") for slug, of in registry.OPERATIONS.items()])
+    tool = choice("Tool", [(slug, f"{of.title} ({slug})") for slug, of in registry.priced().items()])
     model = choice("How it is priced", [(name, model.title) for name, model in pricing.MODELS.items()])
     rates = forms.CharField(
         label="Rates",
@@ -168,7 +183,7 @@ class NewPrice(StaffAct):
 
     def prefilled(self, query: QueryDict) -> dict[str, Any]:
         tool = query.get("tool")
-        return _as_written(_terms(tool)) if tool in registry.OPERATIONS else {}
+        return _as_written(_terms(tool)) if tool in registry.priced() else {}
 
     def now(self, row: Any) -> list[Figure]:
         """Every tool's price, each a link that begins with its rates."""
@@ -176,7 +191,7 @@ class NewPrice(StaffAct):
             return []
         return [
             Figure(slug, format_html('<a class="row-link" href="?tool={}">Begin with its rates</a>', slug))
-            for slug in registry.OPERATIONS
+            for slug in registry.priced()
         ]
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +206,7 @@ class NewPrice(StaffAct):
 
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         """What the operation's example costs, for every choice that its price is made of."""
-        operation = registry.OPERATIONS[instruction["tool"]]
+        operation = registry.priced()[instruction["tool"]]
         valid_from = instruction["valid_from"]
         model, rates = instruction["model"], instruction["rates"]
         now = ToolCost.objects.in_force(instruction["tool"], clock.now())
@@ -214,8 +229,10 @@ class NewPrice(StaffAct):
         return rows
 
 
-def _named(operation: registry.Operation, inputs: dict[str, Any], models: set[str]) -> str:
+def _named(operation: Priced, inputs: dict[str, Any], models: set[str]) -> str:
     """The inputs that the price is made of, in a few words: “4 s, standard, 1280x720”."""
+    if isinstance(operation, Tool):
+        return "One run"
     reads = frozenset().union(*(pricing.MODELS[model].reads for model in models))
     numbers = [
         f"{inputs[of.name]:,} {of.unit}".strip()

@@ -6,3 +6,10 @@ class ToolsRegistryConfig(AppConfig):
     label = "tools_registry"
     verbose_name = "Tools and prices"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from billing import reconcile as books  # needs the apps loaded
+
+        from . import checks, reconcile  # noqa: F401
+
+        books.checks.append(reconcile.check)

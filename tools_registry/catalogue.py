@@ -1,10 +1,27 @@
 """The prices that Holdfast ships, in credits; rows that staff replace by newer ones.
 
 Local work is cheap: half a credit a second of standard video, one credit a square picture, half a credit for 1,000
-tokens of text.
+tokens of text. A studio tool is paid by what the kernel counted: 2 credits, 1 for 2 s of processor time, 1 for 4 s of a
+GB of memory, at least 3, at most what its declaration says.
 """
 
-SHIPPED_COSTS = [
+from typing import Any
+
+from .registry import TOOLS
+from .studio import Tool
+
+
+def _measured(tool: Tool) -> dict[str, Any]:
+    rates = {"base": "2", "per_cpu_second": "0.5", "per_gb_second": "0.25", "minimum": "3"}
+    return {
+        "tool": tool.slug,
+        "model": "measured",
+        "rates": rates | {"maximum": str(tool.credits_max)},
+        "note": "Shipped price",
+    }
+
+
+SHIPPED_COSTS: list[dict[str, Any]] = [
     {
         "tool": "ai/video",
         "model": "per_second",
@@ -41,4 +58,5 @@ SHIPPED_COSTS = [
         "rates": {"per_1000_input": "0.1", "per_1000_output": "0.5", "minimum": "0.1"},
         "note": "Shipped price",
     },
+    *(_measured(tool) for tool in TOOLS.values() if tool.function is not None),
 ]

@@ -258,3 +258,8 @@ def tool(slug: str) -> Tool:
     if slug not in TOOLS:
         raise UnknownTool
     return TOOLS[slug]
+
+
+def priced() -> dict[str, Operation | Tool]:
+    """Everything that has a price, by slug: the operations, and the tools that run here."""
+    return OPERATIONS | {slug: one for slug, one in TOOLS.items() if one.function is not None}

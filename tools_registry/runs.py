@@ -32,8 +32,8 @@ log = structlog.get_logger("holdfast.runs")
 
 State, Stop = ToolRun.State, ToolRun.Stop
 OWNER = "tool"
-# What a run may take beside the seconds of its tool: waiting for its turn, and settling.
-GRACE_SECONDS = 60
+# What a run may take beside the seconds of its tool, which may be begun twice: waiting for its turns, and settling.
+GRACE_SECONDS = 180
 # So many runs are counted before it is said what a run usually costs.
 USUAL_RUNS_MIN = 20
 
@@ -181,7 +181,7 @@ def start(
         _refuse_after_stops(account)
     hold_id = new_id()
     assert of.tool.limits is not None
-    lifetime = of.tool.limits.seconds + GRACE_SECONDS
+    lifetime = of.tool.limits.seconds * 2 + GRACE_SECONDS
     run = ToolRun(
         id=run_id,
         account_id=account,
@@ -266,17 +266,16 @@ def carry_out(run: ToolRun, of: Quote) -> ToolRun:
     assert tool.limits is not None
     try:
         ran = runner.run(tool.path, of.inputs, of.files, tool.limits)
-    except runner.Unavailable:
-        log.exception("runner_unavailable", run=str(run.id), tool=tool.slug)
-        return give_back(run.id, stopped_by=Stop.LOST) or _now(run)
     except Exception:
-        give_back(run.id, stopped_by=Stop.CRASH)
+        give_back(run.id, stopped_by=Stop.LOST)
         raise
-    if ran.wrong is not None:
-        return give_back(run.id, wrong=ran.wrong, ran=ran) or _now(run)
+    if isinstance(ran.error, Mapping):
+        return give_back(run.id, wrong=ran.error, ran=ran) or _now(run)
     if ran.stopped is not None:
-        log.info("tool_stopped", run=str(run.id), tool=tool.slug, by=ran.stopped, error=ran.error)
-        return give_back(run.id, stopped_by=Stop(ran.stopped), ran=ran) or _now(run)
+        log.warning("tool_stopped", run=str(run.id), tool=tool.slug, by=ran.stopped, error=ran.error)
+        # What never began was not stopped by anything that it did.
+        stopped_by = Stop(ran.stopped) if ran.wall_seconds else Stop.LOST
+        return give_back(run.id, stopped_by=stopped_by, ran=ran) or _now(run)
     try:
         result = studio.decode(ran.output)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from billing import credits
 from tools_registry import pricing, registry
 from tools_registry.catalogue import SHIPPED_COSTS
+from tools_registry.studio import Tool
 
 RATES = {cost["tool"]: (str(cost["model"]), cost["rates"]) for cost in SHIPPED_COSTS}
 SECONDS = RATES["ai/video"][1]
@@ -35,10 +36,12 @@ def used(read: Any, written: Any) -> dict[str, Any]:
     return {"input_tokens": read, "output_tokens": written}
 
 
-def test_every_operation_ships_with_a_price_for_whatever_it_takes() -> None:
-    assert set(RATES) == set(registry.OPERATIONS)
+def test_everything_ships_with_a_price_for_whatever_it_takes() -> None:
+    assert set(RATES) == set(registry.priced())
     for slug, (model, rates) in RATES.items():
-        pricing.check(model, rates, registry.OPERATIONS[slug].takes)
+        priced = registry.priced()[slug]
+        takes = {name: [] for name in priced.bounds} if isinstance(priced, Tool) else priced.takes
+        pricing.check(model, rates, takes)
 
 
 # Worked examples, checked by hand
@@ -194,7 +197,8 @@ def test_rates_that_leave_something_without_a_price_are_refused(
 def test_the_example_of_every_model_can_be_read(model: str) -> None:
     example = pricing.MODELS[model].rates_example
     chosen = {"quality": ["draft", "standard", "high"], "size": list(example.get("size_factor", {}))}
-    pricing.check(model, example, {"prompt": [], "seconds": [], "length_max": [], **chosen})
+    limits = {"cpu_seconds": [], "memory_mb": []}
+    pricing.check(model, example, {"prompt": [], "seconds": [], "length_max": [], **limits, **chosen})
 
 
 # In words
@@ -269,3 +273,76 @@ def test_seconds_and_pieces_keep_to_their_estimates(a: str, b: str, seconds: int
         found = pricing.estimate(model, rates, inputs)
         assert found.min <= found.typical <= found.max
         assert found.min <= pricing.price(model, rates, inputs, {"seconds": str(delivered)}) <= found.max
+
+
+# Studio tools: what the kernel counted
+
+
+@pytest.mark.parametrize(
+    ("cpu_seconds", "seconds", "peak_mb", "charged"),
+    [
+        # 2 + CPU ÷ 2 + 10⁶ × MB ÷ 10⁹ × seconds ÷ 4, at least 3, at most 25
+        ("0", "0", 0, "3"),
+        ("1.999998", "0", 0, "3"),
+        ("2", "0", 0, "3"),
+        ("2.000002", "0", 0, "3.000001"),
+        ("4.5", "0", 0, "4.25"),
+        ("4.5", "5", 200, "4.5"),
+        ("0.8", "1.25", 1600, "3"),
+        ("0.9", "2.5", 1600, "3.45"),
+        ("1.000001", "3.333333", 777, "3.147501"),
+        ("60", "60", 512, "25"),
+    ],
+)
+def test_a_tool_costs_what_the_kernel_counted(cpu_seconds: str, seconds: str, peak_mb: int, charged: str) -> None:
+    rates = {"base": "2", "per_cpu_second": "0.5", "per_gb_second": "0.25", "minimum": "3", "maximum": "25"}
+    bounds = {"cpu_seconds": 60, "seconds": 60, "memory_mb": 4096}
+    used = {"cpu_seconds": cpu_seconds, "seconds": seconds, "peak_memory_bytes": peak_mb * 10**6}
+    assert credits.format(pricing.price("measured", rates, bounds, used)) == charged
+    found = pricing.estimate("measured", rates, bounds)
+    assert credits.format(found.min) == "3"
+    assert credits.format(found.max) == "25"
+
+
+@given(
+    cpu=st.decimals(0, 30, places=6),
+    seconds=st.decimals(0, 60, places=6),
+    memory=st.integers(0, 512 * 1024 * 1024),
+)
+def test_a_run_within_its_limits_never_costs_more_than_its_hold(cpu: Decimal, seconds: Decimal, memory: int) -> None:
+    rates = {"base": "2", "per_cpu_second": "0.5", "per_gb_second": "0.25", "minimum": "3", "maximum": "100"}
+    bounds = {"cpu_seconds": 30, "seconds": 60, "memory_mb": 512}
+    used = {"cpu_seconds": cpu, "seconds": seconds, "peak_memory_bytes": memory}
+    found = pricing.estimate("measured", rates, bounds)
+    assert found.min <= pricing.price("measured", rates, bounds, used) <= found.max
+    assert found.min <= found.typical <= found.max
+
+
+@pytest.mark.parametrize("missing", ["cpu_seconds", "seconds", "peak_memory_bytes"])
+def test_what_was_not_counted_has_no_price(missing: str) -> None:
+    rates = dict(pricing.MODELS["measured"].rates_example)
+    used = {"cpu_seconds": 1, "seconds": 1, "peak_memory_bytes": 1}
+    del used[missing]
+    with pytest.raises(LookupError, match=missing):
+        pricing.price("measured", rates, {"cpu_seconds": 5, "seconds": 10, "memory_mb": 512}, used)
+
+
+def test_one_price_for_a_run_is_its_price() -> None:
+    found = pricing.estimate("fixed", {"price": "10"}, {})
+    assert found.min == found.typical == found.max == 10 * 1_000_000
+    assert pricing.price("fixed", {"price": "10"}, {}, {}) == 10 * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"minimum": "6"}, "minimum is above"),
+        ({"per_gb": "1"}, "no rate called per_gb"),
+        ({"base": "-1"}, "base"),
+        ({"maximum": None}, "maximum"),
+    ],
+)
+def test_rates_that_cannot_price_a_tool_are_refused(change: dict[str, Any], named: str) -> None:
+    rates = dict(pricing.MODELS["measured"].rates_example) | change
+    with pytest.raises(pricing.InvalidRates, match=named):
+        pricing.check("measured", rates, {"cpu_seconds": [], "seconds": [], "memory_mb": []})

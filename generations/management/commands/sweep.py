@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 import billing.tasks
+import tools_registry.tasks
 from generations import tasks
 from generations.providers.local import renderer_command
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
         renderer = subprocess.Popen(renderer_command(settings.LOCAL_DIR), stdout=sys.stderr)
         try:
             tasks.sweep(options["seconds"])
+            tools_registry.tasks.sweep()
             billing.tasks.sweep()
         finally:
             renderer.terminate()
