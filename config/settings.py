@@ -640,6 +640,8 @@ UNFOLD = {
                     _listed("Outputs", "video_file", "generations.output"),
                     _listed("Providers", "hub", "generations.route"),
                     _listed("Settlement rules", "rule", "generations.settlementrule"),
+                    _listed("Tools", "construction", "tools_registry.toolswitch"),
+                    _listed("Tool runs", "play_circle", "tools_registry.toolrun"),
                     _listed("Prices", "sell", "tools_registry.toolcost"),
                 ],
             },

@@ -10,9 +10,11 @@ class GenerationsConfig(AppConfig):
     def ready(self) -> None:
         from billing import alerts, statement
         from billing import reconcile as books  # needs the apps loaded
+        from tools_registry import rehearse_price
 
-        from . import explain, monitoring, reconcile
+        from . import explain, monitoring, past_charges, reconcile
 
         books.checks.append(reconcile.check)
+        rehearse_price.PASTS.append(past_charges.jobs_since)
         statement.explainers.append(explain.told)
         alerts.KINDS.update({kind.name: kind for kind in monitoring.KINDS})

@@ -19,7 +19,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import credits, errors, idempotency, ledger, packs, people, purchases, statement
+from billing import credits, errors, idempotency, ledger, people, purchases, refusal_words, statement
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from tools_registry import fields, pricing, registry
@@ -304,37 +304,15 @@ def _or_example(of: fields.Text, given: Mapping[str, Any], operation: registry.O
 
 # Refused
 
-TITLES = {"insufficient_credits": "Not enough credits"}
-NOTHING = "Nothing was started and nothing was charged."
-NO_CREDITS = "Credits can be added by the people who run this desk."
-
 
 def _refusal(refusal: errors.BillingError, of: lifecycle.Quote, account: UUID) -> dict[str, Any]:
-    """The refusal for people: what is missing or in the way, and what can be done now."""
-    facts = refusal.facts
-    on_offer = packs.offered() if refusal.status == 402 else []
-    enough = packs.enough_for(credits.parse(facts.get("shortfall") or facts.get("debt") or "0"), on_offer)
-    shown: dict[str, Any] = {
-        "pack": packs.in_words(enough) if enough is not None else None,
-        "code": refusal.code,
-        "title": TITLES.get(refusal.code, "It was not started"),
-        "sentence": NOTHING if refusal.code in TITLES else refusal.message,
-        "reason": refusal.reason,
-        "action": NO_CREDITS if refusal.status == 402 and not on_offer else refusal.action,
-        "noun": of.operation.noun,
-        "url": offers.form_url(of.operation),
-        "resets_at": facts.get("resets_at"),
-        "is_run_limit": facts.get("span") == "run",
-    }
-    for name in ("required", "available", "shortfall", "limit", "used"):
-        if name in facts:
-            shown[name] = credits.display(credits.parse(facts[name]))
+    """The refusal for people, with the nearest thing to what was asked for that would not be refused."""
+    noun, url = of.operation.noun, offers.form_url(of.operation)
+    shown = refusal_words.in_words(refusal, account, noun=noun, url=url)
     if isinstance(refusal, errors.InsufficientCredits):
-        values, _, _ = statement.values_now(account)
-        shown["held"] = credits.display(values.held) if values.held else ""
-        shown["smaller"] = _smaller(of, values.available)
+        shown["smaller"] = _smaller(of, statement.values_now(account)[0].available)
     if isinstance(refusal, errors.SpendLimitReached):
-        shown["smaller"] = _smaller(of, credits.parse(facts["limit"]) - credits.parse(facts["used"]))
+        shown["smaller"] = _smaller(of, credits.parse(refusal.facts["limit"]) - credits.parse(refusal.facts["used"]))
     return shown
 
 

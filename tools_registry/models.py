@@ -177,7 +177,7 @@ class ToolFile(models.Model):
 
     id = row_id()
     account = of_account()
-    run = in_account(ToolRun, db_index=False)
+    run = in_account("tools_registry.ToolRun", db_index=False)
     name = models.CharField(max_length=100)
     content_type = models.CharField(max_length=100)
     bytes = models.PositiveIntegerField()

@@ -13,7 +13,8 @@ from django.core.management import call_command
 from billing import clock as ledger_clock
 from billing.models import Approval
 from tests.billing.admin.colleague import Colleague, a_form, said
-from tools_registry import admin, pricing, registry
+from tools_registry import pricing, registry
+from tools_registry.admin import prices as admin
 from tools_registry.catalogue import SHIPPED_COSTS
 from tools_registry.models import ToolCost
 

@@ -7,7 +7,8 @@ from generations import roles, routes
 from generations.models import SettlementRule
 from generations.settlement import SHIPPED_RULES
 from tools_registry.catalogue import SHIPPED_COSTS
-from tools_registry.models import ToolCost
+from tools_registry.models import ToolCost, ToolSwitch
+from tools_registry.registry import TOOLS
 
 
 class Command(BaseCommand):
@@ -29,7 +30,9 @@ class Command(BaseCommand):
         routes_made = routes.install()
         roles_made = roles.install()
         packs_made = packs.install()
+        switches = [ToolSwitch(tool=slug, changed_at=now) for slug in TOOLS]
+        ToolSwitch.objects.bulk_create(switches, ignore_conflicts=True)
         self.stdout.write(
             f"{len(costs)} prices, {len(new)} settlement rules, {routes_made} routes, {roles_made} roles and "
-            f"{packs_made} packs installed"
+            f"{packs_made} packs installed, {len(TOOLS)} tools listed"
         )

@@ -18,13 +18,12 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing import approvals, clock, credits, errors
 from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, words
-from billing.admin.parts import Figure, ReadOnly, code, document, money, tag, text, when
+from billing.admin.parts import Figure, ReadOnly, Section, code, document, money, moved, tag, text, when
 from billing.models import Approval
-
-from . import fields, pricing, registry
-from .catalogue import SHIPPED_COSTS
-from .models import ToolCost
-from .studio import Tool
+from tools_registry import fields, pricing, registry, rehearse_price
+from tools_registry.catalogue import SHIPPED_COSTS
+from tools_registry.models import ToolCost
+from tools_registry.studio import Tool
 
 Priced = registry.Operation | Tool
 
@@ -203,6 +202,29 @@ class NewPrice(StaffAct):
             "valid_from": valid_from.isoformat() if valid_from else None,
             "note": cleaned["note"],
         }
+
+    def foresee(self, instruction: dict[str, Any]) -> list[Section]:
+        """What the last 30 days would have cost under it (N12)."""
+        found = rehearse_price.of_last_month(
+            instruction["tool"], instruction["model"], instruction["rates"], clock.now()
+        )
+        rows = [
+            ["Charges of the last 30 days", f"{found.charges:,}", ""],
+            ["They came to", money(found.before), "what was charged"],
+            ["Under this price", money(found.after), f"{found.dearer:,} dearer, {found.cheaper:,} cheaper"],
+            ["Difference", moved(found.after - found.before), f"the largest rise is {credits.display(found.rise_max)}"],
+        ]
+        if found.unpriceable:
+            rows.append(["Cannot be priced so", f"{found.unpriceable:,}", "left out of the sums"])
+        return [
+            Section(
+                "The last 30 days under this price",
+                ("", "", ""),
+                rows if found.charges else [],
+                empty="Nothing was charged for it in the last 30 days.",
+                numbers=frozenset({1}),
+            )
+        ]
 
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         """What the operation's example costs, for every choice that its price is made of."""
