@@ -120,8 +120,8 @@ def decode(content: bytes, name: str) -> tuple[str, str, list[int]]:
         encoding = "UTF-16BE" if is_big else "UTF-16LE"
         return _decoded(content, encoding, name), encoding, []
     if b"\x00" in content:
-        line = content[: content.index(b"\x00")].count(b"\n") + 1
-        raise BadInput({name: f"Line {line}: there is a zero byte, so this is no text. Send CSV, JSON or Parquet."})
+        at = content[: content.index(b"\x00")].count(b"\n") + 1
+        raise BadInput({name: f"Line {at}: there is a zero byte, so this is no text. Send CSV, JSON or Parquet."})
     try:
         text = content.decode("utf-8-sig")
         return text, "UTF-8 with a byte order mark" if content.startswith(b"\xef\xbb\xbf") else "UTF-8", []
