@@ -45,6 +45,8 @@ PURE = {
     "billing/periods.py",
     "billing/chain.py",
     "billing/errors.py",
+    "tools_registry/blocks.py",
+    "tools_registry/drafting.py",
     "tools_registry/fields.py",
     "tools_registry/pricing.py",
     "tools_registry/studio.py",

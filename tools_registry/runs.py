@@ -34,6 +34,7 @@ State, Stop = ToolRun.State, ToolRun.Stop
 OWNER = "tool"
 # What a run may take beside the seconds of its tool, which may be begun twice: waiting for its turns, and settling.
 GRACE_SECONDS = 180
+PLAN_PAGE = "/account/plan"
 # So many runs are counted before it is said what a run usually costs.
 USUAL_RUNS_MIN = 20
 
@@ -126,7 +127,8 @@ def _refuse_small_plan(least: str, account: UUID) -> None:
     on = Enrollment.objects.filter(account_id=account, state__in=["trial", "active", "grace"]).select_related("plan")
     row = on.first()
     if least in ranks and (row is None or row.plan.price_minor < ranks[least]):
-        raise PlanTooLow(plan=row.plan.slug if row is not None else None, plan_least=least)
+        plan = row.plan.slug if row is not None else None
+        raise PlanTooLow(plan=plan, plan_least=least, upgrade_url=PLAN_PAGE)
 
 
 def quote(tool: Tool, inputs: Any, sent: Mapping[str, tuple[str, bytes]] | None = None, *, under: str = "") -> Quote:
@@ -137,13 +139,22 @@ def quote(tool: Tool, inputs: Any, sent: Mapping[str, tuple[str, bytes]] | None 
     if tool.function is None:
         raise RunsInBrowser(page_url=page_of(tool))
     cleaned, files = tool.clean_with_files(inputs, sent or {}, under)
+    cost, estimate, usual = expect(tool, studio.size_bucket(cleaned, files))
+    return Quote(tool, cleaned, files, cost, estimate, usual)
+
+
+def expect(tool: Tool, bucket: int) -> tuple[ToolCost, pricing.Estimate, Usual | None]:
+    """The price in force, what a run with inputs of this size may cost, and what such runs really cost so far.
+
+    Raises ToolDisabled without a price.
+    """
     cost = ToolCost.objects.in_force(tool.slug, clock.Now())
     if cost is None:
         raise ToolDisabled("This tool has no price yet, so it cannot be run.", tool=tool.slug)
     estimate = pricing.estimate(cost.model, cost.rates, tool.bounds)
-    known = Usual.objects.filter(tool=tool.slug, bucket=studio.size_bucket(cleaned, files)).first()
+    known = Usual.objects.filter(tool=tool.slug, bucket=bucket).first()
     usual = known if known is not None and known.runs >= USUAL_RUNS_MIN else None
-    return Quote(tool, cleaned, files, cost, _shaped(estimate, usual), usual)
+    return cost, _shaped(estimate, usual), usual
 
 
 def _shaped(estimate: pricing.Estimate, usual: Usual | None) -> pricing.Estimate:

@@ -150,6 +150,11 @@ class Tool(Declared):
         return {one: getattr(self.limits, one) for one in ("cpu_seconds", "seconds", "memory_mb")}
 
     @property
+    def script(self) -> str:
+        """Where the static files may have its half in the browser."""
+        return f"holdfast/studio/{self.studio.removesuffix('-studio')}/{self.name.replace('-', '_')}.js"
+
+    @property
     def documents(self) -> list[Document]:
         return [of for of in self.fields if isinstance(of, Document)]
 
@@ -277,6 +282,10 @@ def _no_number(word: str) -> None:
 
 
 def size_bucket(inputs: Mapping[str, Any], files: Mapping[str, bytes]) -> int:
-    """How large a run's inputs are: the power of four of their bytes, from 0 (up to 4) to 15."""
-    size = len(json.dumps(inputs, default=str)) + sum(map(len, files.values()))
+    """How large a run's inputs are, as `bucket_of` says it."""
+    return bucket_of(len(json.dumps(inputs, default=str)) + sum(map(len, files.values())))
+
+
+def bucket_of(size: int) -> int:
+    """The power of four of so many bytes, from 0 (up to 1) to 15."""
     return min(15, math.ceil(math.log(max(size, 1), 4)))

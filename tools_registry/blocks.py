@@ -1,0 +1,132 @@
+"""A result's parts as the page draws them: every value a text, every link one that can be followed. Pure.
+
+What a tool gives back has passed through a process that read a stranger's files, so nothing about its shape is taken
+for granted: what cannot be drawn is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+ROWS_MAX = 200
+LETTERS_MAX = 100_000
+SEVERITIES = {
+    "critical": ("Critical", "bad"),
+    "high": ("High", "bad"),
+    "medium": ("Medium", "wait"),
+    "low": ("Low", ""),
+    "info": ("Note", ""),
+    "good": ("Good", "ok"),
+}
+
+
+def drawn(view: Any, files: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The blocks for the template. `files`: the addresses of the run's files by their names."""
+    found = []
+    for block in view if isinstance(view, list) else ():
+        draw = _DRAW.get(block.get("kind")) if isinstance(block, Mapping) else None
+        if draw is not None:
+            found.append({"kind": block["kind"], "title": _text(block.get("title")), **draw(block, files)})
+    return found
+
+
+def say(value: Any) -> str:
+    """A value for people: numbers with separators and no more decimals than matter."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "Yes" if value else "No"
+        case int():
+            return f"{value:,}".replace("-", "−") if abs(value) >= 10_000 else str(value).replace("-", "−")
+        case float():
+            shown = f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) >= 0.001 or not value else f"{value:.3g}"
+            return shown.replace("-", "−", 1)
+        case list():
+            return ", ".join(map(say, value))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)[:LETTERS_MAX]
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _facts(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    pairs = [pair for pair in _list(block.get("pairs")) if isinstance(pair, list) and len(pair) == 2]
+    return {"pairs": [{"name": _text(name), "value": say(value)} for name, value in pairs]}
+
+
+def _table(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    columns = [_text(one) for one in _list(block.get("columns"))]
+    rows = [row for row in _list(block.get("rows")) if isinstance(row, list)]
+    numeric = [_is_numeric(row[at] for row in rows if at < len(row)) for at in range(len(columns))]
+    shown = [
+        [
+            {"text": say(cell), "column": column, "is_number": is_number}
+            for cell, column, is_number in zip(row, columns, numeric, strict=False)
+        ]
+        for row in rows[:ROWS_MAX]
+    ]
+    return {
+        "columns": [
+            {"title": title, "is_number": is_number} for title, is_number in zip(columns, numeric, strict=True)
+        ],
+        "rows": shown,
+        "more": len(rows) - len(shown),
+        "note": _text(block.get("note")),
+    }
+
+
+def _is_numeric(cells: Iterable[Any]) -> bool:
+    kept = [cell for cell in cells if cell is not None]
+    return bool(kept) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in kept)
+
+
+def _findings(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    rows = [row for row in _list(block.get("rows")) if isinstance(row, Mapping)]
+    shown = []
+    for row in rows[:ROWS_MAX]:
+        word, kind = SEVERITIES.get(str(row.get("severity")), SEVERITIES["info"])
+        link = _text(row.get("link"))
+        shown.append(
+            {name: _text(row.get(name)) for name in ("title", "where", "text", "fix")}
+            | {"word": word, "kind": kind, "link": link if link.startswith(("https://", "http://")) else ""}
+        )
+    return {"rows": shown, "more": len(rows) - len(shown), "none": _text(block.get("none")) or "Nothing was found."}
+
+
+def _texts(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    return {"paragraphs": [_text(one) for one in _list(block.get("paragraphs"))]}
+
+
+def _code(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    file = _text(block.get("file"))
+    source = block.get("source")
+    whole = source if isinstance(source, str) else ""
+    return {
+        "source": whole[:LETTERS_MAX],
+        "is_cut": len(whole) > LETTERS_MAX,
+        "language": _text(block.get("language")),
+        "file": file,
+        "url": files.get(file, ""),
+    }
+
+
+def _picture(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    file = _text(block.get("file"))
+    return {"file": file, "url": files.get(file, ""), "described": _text(block.get("described"))}
+
+
+_DRAW = {
+    "facts": _facts,
+    "table": _table,
+    "findings": _findings,
+    "text": _texts,
+    "code": _code,
+    "picture": _picture,
+}
