@@ -1,0 +1,1 @@
+"""Functions that a tool could have: what the story of a run is told with."""
