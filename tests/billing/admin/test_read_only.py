@@ -78,8 +78,8 @@ def sell(purse: Purse) -> None:
     plan = Plan.objects.create(slug="hostile", title=HOSTILE, price_minor=1, monthly_credits=1, features=[HOSTILE])
     row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=now())
     Allocation.objects.create(
-        account_id=purse.id, enrollment=row, plan=plan, period=HOSTILE, starts_at=now(), ends_at=now(), credits=0,
-        stripe_invoice=HOSTILE, stripe_intent=HOSTILE, invoice_url=HOSTILE, amount_minor=1, currency="gbp",
+        account_id=purse.id, enrollment=row, plan=plan, period=f"month {HOSTILE}", starts_at=now(), ends_at=now(),
+        credits=0, stripe_invoice=HOSTILE, stripe_intent=HOSTILE, invoice_url=HOSTILE, amount_minor=1, currency="gbp",
         created_at=now(),
     )  # fmt: skip
     stripe_inbox.store(event(HOSTILE, refund | {"reason": HOSTILE}, id=HOSTILE), "webhook")
