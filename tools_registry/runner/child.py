@@ -102,8 +102,8 @@ def _let_go_of_the_server(given: int, room: int) -> None:
     os.setpgid(0, 0)
     gc.enable()
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(each, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDWR)
     # First out of the way of where they go
     given, room, nothing = (fcntl.fcntl(one, fcntl.F_DUPFD, ROOM + 1) for one in (given, room, nothing))

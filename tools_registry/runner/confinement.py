@@ -10,11 +10,11 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import platform
 import resource
 import signal
 import sys
 import sysconfig
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -77,8 +77,8 @@ def _can_change_user() -> bool:
 
 
 @cache
-def readable_folders() -> tuple[Path, ...]:
-    """Python's library, its packages, the system's shared libraries, time zones and fonts, and the tools."""
+def libraries(*packages: Path) -> tuple[Path, ...]:
+    """Python's library, its packages, the system's shared libraries, time zones and fonts; the tools, and these."""
     paths = sysconfig.get_paths()
     system = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/usr/share/fonts")
     found: tuple[str | Path, ...] = (
@@ -86,6 +86,7 @@ def readable_folders() -> tuple[Path, ...]:
         *(f"{prefix}/lib" for prefix in (sys.prefix, sys.base_prefix)),
         *system,
         Path(__file__).resolve().parent.parent,
+        *packages,
         "/dev/urandom",
     )
     return tuple(dict.fromkeys(path for one in found if (path := Path(one).resolve()).exists()))
@@ -96,18 +97,17 @@ def readable_folders() -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run happens: its scratch folder, and what else than the libraries it may read."""
+    """Where a run happens: its scratch folder, its number among those at a time, and what it may read."""
 
     scratch: Path
     slot: int
-    also_readable: Sequence[Path] = ()
+    readable: tuple[Path, ...]
 
 
 def confine(limits: Limits, place: Place) -> None:
     """This process can do what a tool may do, and nothing else, until it ends. It ends with its parent."""
     parent = os.getppid()
     has = protections()
-    readable = (*readable_folders(), *place.also_readable)
     if sys.platform == "linux":
         with suppress(OSError):  # the first to go where the machine runs out of memory
             Path("/proc/self/oom_score_adj").write_text("1000")
@@ -115,16 +115,23 @@ def confine(limits: Limits, place: Place) -> None:
     if sys.platform != "linux":
         return
     if os.geteuid() == 0:
-        _become_stranger(place, has, readable)
+        _become_stranger(place, has)
     called(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
     called(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "end with parent")
     if os.getppid() != parent:
         os._exit(1)
     called(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
     if has.files:
-        landlock.apply(readable, place.scratch)
+        landlock.apply(place.readable, place.scratch)
     if has.calls:
         seccomp.apply()
+
+
+def find_out(readable: tuple[Path, ...]) -> None:
+    """What is the same for every run is known, and no child need find it out again."""
+    if protections().calls:
+        seccomp.program(platform.machine())
+    _are_open_to_all(readable)
 
 
 def _limit(limits: Limits, has: Protections) -> None:
@@ -179,14 +186,14 @@ def _keep_only(capabilities: int) -> None:
     called(libc.capset(ctypes.byref(_Header(CAPABILITY_VERSION, 0)), ctypes.byref(sets)), "capset")
 
 
-def _become_stranger(place: Place, has: Protections, readable: Sequence[Path]) -> None:
+def _become_stranger(place: Place, has: Protections) -> None:
     """Root's rights are gone, and so is root where this machine lets it.
 
     A Python that lies in root's own folder stays readable: one capability is kept for that, where Landlock says which
     files it may be used on.
     """
     kept = 0
-    if has.files and not all(map(_is_open_to_all, readable)):
+    if has.files and not _are_open_to_all(place.readable):
         kept = CAP_DAC_READ_SEARCH & _capabilities()
     if has.own_user:
         stranger = FIRST_STRANGER + place.slot
@@ -199,6 +206,8 @@ def _become_stranger(place: Place, has: Protections, readable: Sequence[Path]) -
 
 
 @cache
-def _is_open_to_all(path: Path) -> bool:
-    """Says whether any user can come to this folder and read it."""
-    return bool(path.stat().st_mode & 0o004) and all(step.stat().st_mode & 0o001 for step in path.parents)
+def _are_open_to_all(folders: tuple[Path, ...]) -> bool:
+    """Says whether any user can come to these folders and read them."""
+    return all(
+        path.stat().st_mode & 0o004 and all(step.stat().st_mode & 0o001 for step in path.parents) for path in folders
+    )

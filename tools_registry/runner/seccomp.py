@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import platform
 import struct
 import sys
 from dataclasses import dataclass
+from functools import cache
 
 from .kernel import called, libc
 
@@ -64,22 +64,18 @@ TCGETS, FIONCLEX, FIOCLEX = 0x5401, 0x5450, 0x5451
 FILE_CONTROLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030)
 
 
-def _conditions(own_pid: int) -> tuple[Condition, ...]:
-    return (
-        Condition((9, 222), 3, has_not_all=MAP_SHARED_ANONYMOUS),  # mmap: shared memory escapes RLIMIT_DATA
-        Condition((56, 220), 0, has=CLONE_THREAD),  # clone
-        Condition((234, 131), 0, is_one_of=(own_pid,)),  # tgkill: abort() sends itself a signal
-        Condition((157, 167), 0, is_one_of=(PR_SET_NAME,)),  # prctl: threads name themselves
-        Condition((16, 29), 1, is_one_of=(TCGETS, FIONCLEX, FIOCLEX)),  # ioctl: what open() asks
-        Condition((72, 25), 1, is_one_of=FILE_CONTROLS),  # fcntl
-        Condition((302, 261), 0, is_one_of=(0,)),  # prlimit64: its own limits, which only go down
-    )
+CONDITIONS = (
+    Condition((9, 222), 3, has_not_all=MAP_SHARED_ANONYMOUS),  # mmap: shared memory escapes RLIMIT_DATA
+    Condition((56, 220), 0, has=CLONE_THREAD),  # clone
+    Condition((157, 167), 0, is_one_of=(PR_SET_NAME,)),  # prctl: threads name themselves
+    Condition((16, 29), 1, is_one_of=(TCGETS, FIONCLEX, FIOCLEX)),  # ioctl: what open() asks
+    Condition((72, 25), 1, is_one_of=FILE_CONTROLS),  # fcntl
+    Condition((302, 261), 0, is_one_of=(0,)),  # prlimit64: its own limits, which only go down
+)
 
 
-CLONE3 = (
-    435,
-    435,
-)  # its flags lie in memory, out of a filter's sight; told that there is no such call, libc uses clone
+# Its flags lie in memory, out of a filter's sight. Told that there is no such call, the C library uses clone.
+CLONE3 = (435, 435)
 
 # The machine that the filter is a program of: linux/bpf_common.h, linux/seccomp.h, linux/audit.h
 LOAD, EQUAL, ANY_BIT, AND, RETURN = 0x20, 0x15, 0x45, 0x54, 0x06
@@ -100,7 +96,8 @@ def is_available() -> bool:
     return libc.syscall(SECCOMP[machine], SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(action)) == 0
 
 
-def program(machine: str, own_pid: int) -> bytes:
+@cache
+def program(machine: str) -> bytes:
     """The filter: a list of tests, each of which ends it or goes on to the next."""
     column = list(MACHINES).index(machine)
     code: list[tuple[int, int, int, int]] = [
@@ -114,7 +111,7 @@ def program(machine: str, own_pid: int) -> bytes:
         if number != "-":
             code += [(EQUAL, 0, 1, int(number)), (RETURN, 0, 0, ALLOW)]
     code += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, FAIL | errno.ENOSYS)]
-    for condition in _conditions(own_pid):
+    for condition in CONDITIONS:
         tests = _tests(condition)
         code += [(EQUAL, 0, len(tests), condition.numbers[column]), *tests]
     code.append((RETURN, 0, 0, FAIL | errno.EPERM))
@@ -139,6 +136,6 @@ class _Program(ctypes.Structure):
 
 def apply() -> None:
     """This thread, and every thread that it makes, is under the filter for good. Needs no_new_privs. Raises OSError."""
-    code = program(platform.machine(), os.getpid())
+    code = program(platform.machine())
     filled = _Program(len(code) // 8, code)
     called(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(filled), 0, 0), "seccomp")

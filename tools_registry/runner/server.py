@@ -1,11 +1,11 @@
 """The process that the runs are forked from: `python -m tools_registry.runner --door FD --parent PID`.
 
 It has every studio's libraries loaded, so a run begins a few milliseconds after it was asked for. One message at the
-door is one run: its function, its limits, and three open files: what it is given, the room for its answer, and a line to
-whoever asked. The server reads the line only to see it end, and says there, once, how the run ended and what it used.
+door is one run: its function, its limits, and three open files: what it is given, the room for its answer, and a line
+to whoever asked. The server reads the line only to see it end, and says there, once, how the run ended and what it used.
 
-One thread, which never waits for anything but all of it: forks, ends children at their time, notes their deaths. It ends
-when its parent does, and its children end with it.
+One thread, which never waits for anything but all of it: forks, ends children at their time, notes their deaths. It
+ends when its parent does, and its children end with it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tools_registry import lazily
 from tools_registry.studio import Limits
 
 from .child import ANSWERED, HEAD_BYTES, IDLE, SERVER_FILES_MAX, become_run, pack, room_bytes
-from .confinement import SCRATCH_BYTES_MAX, STRANGERS, Place
+from .confinement import SCRATCH_BYTES_MAX, STRANGERS, Place, find_out, libraries
 from .memory import empty_room, filled
 
 STUDIOS = "tools_registry.studios"
@@ -96,7 +96,7 @@ class Server:
         self.idle_bytes = 0
         self.folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-"))
         self.folder.chmod(0o711)  # a run passes through on its way to its own
-        self.also_readable = [Path(next(iter(sys.modules[name].__path__))) for name in packages[1:]]
+        self.readable = libraries(*(Path(next(iter(sys.modules[name].__path__))) for name in packages[1:]))
         self.selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
@@ -107,6 +107,7 @@ class Server:
         self.selector.register(wake, selectors.EVENT_READ)
         self.selector.register(self.door, selectors.EVENT_READ)
         try:
+            find_out(self.readable)
             self.measure_idle()
             while os.getppid() == self.parent:
                 for key, _ in self.selector.select(self.rest_seconds()):
@@ -171,7 +172,7 @@ class Server:
 
     def begin(self, order: Order) -> None:
         slot = self.free_slots.pop()
-        place = Place(self.folder / f"{slot}", slot, self.also_readable)
+        place = Place(self.folder / f"{slot}", slot, self.readable)
         pid = os.fork()
         if pid == 0:
             become_run(order.function, self.packages, order.limits, place, order.given, order.room)
@@ -217,7 +218,7 @@ class Server:
     def measure_idle(self) -> None:
         """What a run uses that does nothing is known, and runs work here. Raises RuntimeError where they do not."""
         limits = Limits(cpu_seconds=5, seconds=10)
-        place = Place(self.folder / "idle", self.free_slots[0])
+        place = Place(self.folder / "idle", self.free_slots[0], self.readable)
         given, room = filled(pack({}, {})), empty_room(room_bytes(limits))
         pid = os.fork()
         if pid == 0:
