@@ -49,7 +49,7 @@ SELECT 'paid_period_has_its_invoice', period.account_id, ARRAY['allocation:' || 
  WHERE period.account_id = ANY(%(accounts)s)
    AND (other.id IS NOT NULL
         OR (period.amount_minor > 0) <> (period.stripe_invoice <> '')
-        OR (period.amount_minor > 0) <> (period.currency <> '')
+        OR (period.amount_minor > 0 AND period.currency = '')
         OR (period.period LIKE 'month %%' OR period.period LIKE 'upgrade %%') <> (period.amount_minor > 0))
 """
 

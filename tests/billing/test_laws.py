@@ -851,7 +851,7 @@ class Gift:
 
 @pytest.fixture
 def gift(purse: Purse) -> Gift:
-    purse.grant(5, source="gift")
+    purse.grant(5, source="gift", is_promotional=True)
     maker, moment = User.objects.create(username="stella"), purse.account.created_at
     code = GiftCode.objects.create(
         batch=uuid4(), hash=b"h" * 32, hint="ABCD", credits=5, uses_max=2, uses=1, note="n", made_by=maker,
