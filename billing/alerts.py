@@ -105,6 +105,14 @@ KINDS: dict[str, Kind] = {
             about="The dispute",
         ),
         Kind(
+            "top_up_burst",
+            "An account tops itself up often",
+            "It has paused by itself, and its owner was told. See what spends its credits; freeze the account, or "
+            "switch its auto top-up off, if that is not its owner.",
+            page_of_key="admin:billing_account_change",
+            about="The account",
+        ),
+        Kind(
             "refund_failed",
             "A refund failed",
             "The credits are back with the account, and the money is still with us. Ask the person how they want it.",

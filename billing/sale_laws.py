@@ -157,5 +157,21 @@ SELECT 'gift_code_counts_its_uses', NULL::uuid, ARRAY['gift_code:' || code.id],
  WHERE code.uses <> coalesce(used.count, 0)
 """
 
-LAWS = (_GRANTS, _PAYMENTS, _PERIODS, _KEPT, _FLAGS, _SHARES, _CLAW_BACKS, _FROZEN, _GIFTS)
+# When a top-up is begun nothing else of its account's waits, so the month's others had been paid by then or had failed.
+_TOP_UPS = """
+SELECT 'top_up_within_its_month', one.account_id, ARRAY['purchase:' || one.id],
+       format('With it %%s were spent by auto top-up in that month, of at most %%s.', one.amount_minor + before.spent,
+              one.month_max_minor)
+  FROM billing_purchase one
+ CROSS JOIN LATERAL (
+    SELECT coalesce(sum(other.amount_minor), 0) AS spent FROM billing_purchase other
+     WHERE other.account_id = one.account_id AND other.is_top_up AND other.id <> one.id
+       AND other.paid_at <= one.created_at
+       AND date_trunc('month', other.created_at AT TIME ZONE 'UTC')
+           = date_trunc('month', one.created_at AT TIME ZONE 'UTC')) before
+ WHERE one.account_id = ANY(%(accounts)s) AND one.is_top_up
+   AND one.amount_minor + before.spent > one.month_max_minor
+"""
+
+LAWS = (_GRANTS, _PAYMENTS, _PERIODS, _KEPT, _FLAGS, _SHARES, _CLAW_BACKS, _FROZEN, _GIFTS, _TOP_UPS)
 OF_ALL = (_GIFT_CODES,)

@@ -140,6 +140,11 @@ BREAKS = {
         " (SELECT entry_id FROM billing_giftuse WHERE id = %(gift)s))",
         "gift_use:{gift}",
     ),
+    "top_up_within_its_month": (
+        "UPDATE billing_purchase SET is_top_up = true, payment_method = 'pm_1', month_max_minor = amount_minor - 1"
+        " WHERE id = %(plain)s",
+        "purchase:{plain}",
+    ),
     "refund_agrees_with_its_claw_back": (
         "UPDATE billing_refunding SET is_clawed_back = false WHERE id = %(given)s",
         "refunding:{given}",
