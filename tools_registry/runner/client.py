@@ -31,17 +31,6 @@ from .server import MESSAGE_BYTES_MAX, STUDIOS
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUEUE_SECONDS_MAX = 60.0  # how long a run waits for its turn
 TRIES = 2  # a function is pure: a run whose server died is begun once more
-# All that the server and its children know as their environment. One thread a library: children are counted in CPU.
-ENVIRONMENT = {
-    "LC_ALL": "C.UTF-8",
-    "TZ": "UTC",
-    "PATH": os.defpath,
-    "HOME": "/nonexistent",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +132,7 @@ class Runner:
             process = subprocess.Popen(
                 command(theirs.fileno(), self.packages[1:], self.at_once),
                 cwd=ROOT,
-                env=ENVIRONMENT,
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -185,12 +174,30 @@ def door() -> tuple[socket.socket, socket.socket]:
 
 
 def command(door: int, also: Sequence[str] = (), at_once: int | None = None) -> list[str]:
-    """How this process starts the server behind that door: in ROOT, with ENVIRONMENT and nothing else."""
+    """How this process starts the server behind that door: in ROOT, with `environment` and nothing else."""
     return [
         *(sys.executable, "-m", "tools_registry.runner", "--door", f"{door}", "--parent", f"{os.getpid()}"),
         *(part for package in also for part in ("--also", package)),
         *(("--at-once", f"{at_once}") if at_once else ()),
     ]
+
+
+def environment() -> dict[str, str]:
+    """All that the server and its children know as their environment: nothing of ours but where Python's packages are.
+
+    One thread a library, as far as they ask: a run is counted in CPU seconds.
+    """
+    return {
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PATH": os.defpath,
+        "HOME": "/nonexistent",
+        "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path if folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "POLARS_MAX_THREADS": "1",
+    }
 
 
 # What came of it

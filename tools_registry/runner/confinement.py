@@ -83,6 +83,7 @@ def libraries(*packages: Path) -> tuple[Path, ...]:
     system = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/usr/share/fonts")
     found: tuple[str | Path, ...] = (
         *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")),
         *(f"{prefix}/lib" for prefix in (sys.prefix, sys.base_prefix)),
         *system,
         Path(__file__).resolve().parent.parent,
@@ -135,10 +136,10 @@ def find_out(readable: tuple[Path, ...]) -> None:
 
 
 def _limit(limits: Limits, has: Protections) -> None:
-    cpu_seconds = math.ceil(limits.cpu_seconds)
     values = {
-        # Hard and soft are one: at a soft limit comes a signal that can be caught.
-        resource.RLIMIT_CPU: cpu_seconds,
+        # Hard and soft are one: at a soft limit comes a signal that can be caught. Above the run's own limit, which the
+        # server watches: the kernel counts for this one in clock ticks, a quarter more or less than what it then tells.
+        resource.RLIMIT_CPU: math.ceil(limits.cpu_seconds * 1.5) + 1,
         # Not RLIMIT_AS, which counts what libraries only reserve. What was inherited is not the run's.
         resource.RLIMIT_DATA: _data_bytes() + limits.memory_mb * 1024 * 1024,
         resource.RLIMIT_FSIZE: max(SCRATCH_BYTES_MAX, limits.output_bytes),

@@ -2,7 +2,8 @@
 
 It has every studio's libraries loaded, so a run begins a few milliseconds after it was asked for. One message at the
 door is one run: its function, its limits, and three open files: what it is given, the room for its answer, and a line
-to whoever asked. The server reads the line only to see it end, and says there, once, how the run ended and what it used.
+to whoever asked. The server reads the line only to see it end, and says there, once, how the run ended and what it
+used.
 
 One thread, which never waits for anything but all of it: forks, ends children at their time, notes their deaths. It
 ends when its parent does, and its children end with it.
@@ -77,6 +78,16 @@ class Run:
     @property
     def is_late(self) -> bool:
         return time.monotonic() - self.began > self.limits.seconds
+
+    @property
+    def is_at_work_too_long(self) -> bool:
+        """By the exact clock of each process (linux/posix-timers.h: CPUCLOCK_SCHED); rusage adds up to the same."""
+        if sys.platform != "linux":
+            return False  # there RLIMIT_CPU alone ends it
+        try:
+            return time.clock_gettime((~self.pid << 3) | 2) > self.limits.cpu_seconds
+        except OSError:
+            return False  # it has ended
 
     def kill(self, why: str | None) -> None:
         """Its whole group is told to end, by a signal that cannot be refused."""
@@ -187,7 +198,9 @@ class Server:
     def watch(self) -> None:
         """Runs whose time is over, or who fill the disk, are ended."""
         for run in self.runs.values():
-            if run.is_late:
+            if run.is_at_work_too_long:
+                run.kill("cpu")
+            elif run.is_late:
                 run.kill("time")
             elif _is_overfull(run.place.scratch):
                 run.kill("output")
@@ -203,10 +216,17 @@ class Server:
                 self.tell(run, status, usage)
 
     def tell(self, run: Run, status: int, usage: resource.struct_rusage) -> None:
+        """Whoever asked knows. What ended well is within its limits, memory too: pages of libraries are not its own."""
+        limits, cpu_seconds = run.limits, usage.ru_utime + usage.ru_stime
+        stopped = run.stopped or _stopped_by(status, usage, limits)
+        if stopped is None and cpu_seconds > limits.cpu_seconds:
+            stopped = "cpu"
+        if stopped is None and run.is_late:
+            stopped = "time"
         verdict = {
-            "stopped": run.stopped or _stopped_by(status, usage, run.limits),
-            "cpu_microseconds": round((usage.ru_utime + usage.ru_stime) * 1_000_000),
-            "peak_memory_bytes": max(0, _peak_bytes(usage) - self.idle_bytes),
+            "stopped": stopped,
+            "cpu_microseconds": round(cpu_seconds * 1_000_000),
+            "peak_memory_bytes": min(max(0, _peak_bytes(usage) - self.idle_bytes), limits.memory_mb * 1024 * 1024),
             "wall_microseconds": round((time.monotonic() - run.began) * 1_000_000),
         }
         with suppress(KeyError):
@@ -243,7 +263,7 @@ def _stopped_by(status: int, usage: resource.struct_rusage, limits: Limits) -> s
     if os.WIFEXITED(status):
         return None if os.WEXITSTATUS(status) == 0 else "crash"
     by = os.WTERMSIG(status)
-    if by in (signal.SIGKILL, signal.SIGXCPU) and usage.ru_utime + usage.ru_stime >= limits.cpu_seconds * 0.98:
+    if by in (signal.SIGKILL, signal.SIGXCPU) and usage.ru_utime + usage.ru_stime >= limits.cpu_seconds / 2:
         return "cpu"
     if by == signal.SIGXFSZ:
         return "output"
