@@ -14,7 +14,7 @@ from django.urls import NoReverseMatch, reverse
 
 from . import clock, credits
 from .errors import BillingError
-from .models import Alert, Notice
+from .models import Alert, Allocation, Notice, Purchase
 
 
 class AlertClearsItself(BillingError):
@@ -34,10 +34,12 @@ class Kind:
     advice: str = "Open it in the admin and see what it is about."
     # Told of something that happened: staff close it. Else of something that is so: it clears when it is so no more.
     is_closed_by_staff: bool = True
-    # The name of the admin page about its key, and what that page shows.
+    # The name of the admin page about its key, and what that page shows. OF_SALE: a purchase's or a plan period's.
     page_of_key: str = ""
     about: str = ""
 
+
+OF_SALE = "of_sale"
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -63,8 +65,8 @@ KINDS: dict[str, Kind] = {
             "A payment does not match what was sold",
             "Nothing was granted or taken for it. Compare Stripe's payment with the purchase; give the money back at "
             "Stripe or grant by hand, or replay the event once it is right.",
-            page_of_key="admin:billing_purchase_change",
-            about="The purchase",
+            page_of_key=OF_SALE,
+            about="What was sold",
         ),
         Kind(
             "stripe_event_failed",
@@ -79,8 +81,8 @@ KINDS: dict[str, Kind] = {
             "Stripe's books and ours differ",
             "Run `manage.py reconcile_stripe` and look at the payment there and here. It clears when they agree.",
             is_closed_by_staff=False,
-            page_of_key="admin:billing_purchase_change",
-            about="The purchase",
+            page_of_key=OF_SALE,
+            about="What was sold",
         ),
         Kind(
             "stripe_version_differs",
@@ -101,6 +103,14 @@ KINDS: dict[str, Kind] = {
             is_closed_by_staff=False,
             page_of_key="admin:billing_dispute_change",
             about="The dispute",
+        ),
+        Kind(
+            "top_up_burst",
+            "An account tops itself up often",
+            "It has paused by itself, and its owner was told. See what spends its credits; freeze the account, or "
+            "switch its auto top-up off, if that is not its owner.",
+            page_of_key="admin:billing_account_change",
+            about="The account",
         ),
         Kind(
             "refund_failed",
@@ -199,9 +209,20 @@ def page_of(alert: Alert) -> str:
     if not kind.page_of_key or not alert.key:
         return ""
     try:
-        return reverse(kind.page_of_key, args=[quote(alert.key)])
+        page = _page_of_sale(alert.key) if kind.page_of_key == OF_SALE else kind.page_of_key
+        return reverse(page, args=[quote(alert.key)])
     except NoReverseMatch:
         return ""
+
+
+def _page_of_sale(key: str) -> str:
+    """The page's name; empty where the key names neither, but a payment of Stripe's, or an event. Two queries."""
+    try:
+        id = UUID(key)
+    except ValueError:
+        return ""
+    found = ((Purchase, "admin:billing_purchase_change"), (Allocation, "admin:billing_allocation_change"))
+    return next((page for model, page in found if model._default_manager.filter(id=id).exists()), "")
 
 
 def told_facts(alert: Alert) -> list[tuple[str, str]]:

@@ -19,8 +19,25 @@ from rest_framework import serializers
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.response import Response
 
-from . import audit, clock, credits, errors, idempotency, ledger, people, plans, refusals, statement, steps, tokens
-from .models import Account, Audit, Entry, Hold, Lot, Membership, Notice, SpendLimit, Token, new_id
+from . import (
+    audit,
+    checkout,
+    clock,
+    credits,
+    errors,
+    idempotency,
+    ledger,
+    money,
+    people,
+    plans,
+    refusals,
+    statement,
+    steps,
+    tokens,
+    top_up_words,
+    top_ups,
+)
+from .models import Account, Audit, AutoTopUp, Entry, Hold, Lot, Membership, Notice, SpendLimit, Token, new_id
 from .rest import (
     AmountField,
     FlagField,
@@ -371,19 +388,69 @@ class BoundAnswer(LimitsAnswer):
     source = serializers.CharField(help_text="plan, staff, person (the account's own) or member")
 
 
+TOP_UP_STATES = (
+    "never_set", "off", "on", "buying", "confirm", "no_card", "resting", "month_used", "paused", "debt", "frozen",
+)  # fmt: skip
+
+
+class AutoTopUpAnswer(Answer):
+    """The rest is there once it has been set; until then null."""
+
+    state = serializers.ChoiceField(
+        choices=TOP_UP_STATES,
+        help_text="buying: one is under way · confirm: the bank asks the cardholder (`confirm_url`) · no_card: buy a "
+        "pack once with `keep_card` · resting: an hour after a decline · month_used · paused: after a burst · "
+        "debt, frozen: on, and buys nothing meanwhile",
+    )
+    words = serializers.CharField(help_text="The same in a sentence, with what can be done")
+    is_on = serializers.BooleanField()
+    has_card = serializers.BooleanField(help_text="A card is kept that may be charged")
+    below = AmountField(allow_null=True, help_text="It buys when fewer credits are available")
+    pack = serializers.CharField(allow_null=True)
+    price = serializers.CharField(allow_null=True, help_text="What one costs, as agreed")
+    monthly_max_minor = serializers.IntegerField(
+        allow_null=True, help_text="Money, in the currency's smallest unit: the most of a UTC month"
+    )
+    monthly_max = serializers.CharField(allow_null=True, help_text="The same as people read it")
+    used_minor = serializers.IntegerField(allow_null=True, help_text="Of it, this month: paid, or waiting to be paid")
+    used = serializers.CharField(allow_null=True)
+    currency = serializers.CharField(allow_null=True)
+    resets_at = MomentField(allow_null=True)
+    waits_until = MomentField(allow_null=True, help_text="It buys nothing before")
+    purchase = serializers.UUIDField(allow_null=True, help_text="The one that is under way")
+    confirm_url = serializers.CharField(allow_null=True, help_text="Where the person confirms it")
+
+
 class AllLimitsAnswer(LimitsAnswer):
     in_force = BoundAnswer(many=True, help_text="Every limit that binds you; the tightest wins")
     usage = UsageAnswer()
+    auto_top_up = AutoTopUpAnswer(allow_null=True, help_text="Null where nothing can be bought")
+
+
+class NewAutoTopUp(Strict):
+    is_on = FlagField(required=False, help_text="True: the person agrees that the kept card is charged for it")
+    below = AmountField(required=False, help_text="At most what the pack brings")
+    pack = TextField(max_length=50, required=False, help_text="A pack's slug")
+    monthly_max_minor = WholeField(
+        required=False,
+        min_value=1,
+        max_value=99_999_999,
+        help_text="Money, in the currency's smallest unit: the most of a UTC month, at least the pack's price",
+    )
 
 
 class NewLimits(Strict):
     per_run = AmountField(is_zero_allowed=True, allow_null=True, required=False)
     per_day = AmountField(is_zero_allowed=True, allow_null=True, required=False)
     per_month = AmountField(is_zero_allowed=True, allow_null=True, required=False)
+    auto_top_up = NewAutoTopUp(required=False, help_text="What is left out stays; the first time says all but is_on")
+
+
+SET_AUTO_TOP_UP = "set_auto_top_up"
 
 
 class Limits(View):
-    """The account's own spend limits, and what binds it beside them."""
+    """The account's own spend limits, what binds it beside them, and its auto top-up."""
 
     act = "set_limits"
 
@@ -394,21 +461,30 @@ class Limits(View):
     @describe(
         AllLimitsAnswer,
         body=NewLimits,
-        refuses=(refusals.OwnersOnly,),
-        takes={"per_run": "20", "per_day": "100", "per_month": None},
-        summary="Sets the account's own limits: null takes one away, what is left out stays as it is",
+        refuses=(refusals.OwnersOnly, checkout.BuyingFrozen, top_ups.TopUpNotPossible),
+        takes_one_of={
+            "Limits": {"per_run": "20", "per_day": "100", "per_month": None},
+            "Auto top-up": {
+                "auto_top_up": {"is_on": True, "below": "50", "pack": "standard", "monthly_max_minor": 10000}
+            },
+        },
+        summary="Sets the account's own limits and auto top-up: null takes a limit away, what is left out stays",
     )
     def put(self, request: Any) -> Response:
         if people.role_in(request.user, self.account) != "owner":
             raise refusals.OwnersOnly
         wanted = read(NewLimits, request.data)
+        top_up = wanted.pop("auto_top_up", None)
         with transaction.atomic():
             ledger.lock([self.account])
-            SpendLimit.objects.update_or_create(
-                account_id=self.account, source=SpendLimit.Source.PERSON, user=None, defaults=wanted
-            )
-            facts = {name: None if micro is None else credits.format(micro) for name, micro in wanted.items()}
-            _record(self, facts=facts)
+            if wanted or top_up is None:
+                SpendLimit.objects.update_or_create(
+                    account_id=self.account, source=SpendLimit.Source.PERSON, user=None, defaults=wanted
+                )
+                facts = {name: None if micro is None else credits.format(micro) for name, micro in wanted.items()}
+                _record(self, facts=facts)
+            if top_up is not None:
+                set_top_up(request, self.account, top_up)
         return self._show(request)
 
     def _show(self, request: Any) -> Response:
@@ -421,7 +497,36 @@ class Limits(View):
         ]
         usage = statement.use_of(self.account, request.user.pk, clock.now(), rows)
         shown = {name: getattr(own, name) for name in ("per_run", "per_day", "per_month")}
-        return Response(AllLimitsAnswer({**shown, "in_force": bound, "usage": usage}).data)
+        shown |= {"in_force": bound, "usage": usage, "auto_top_up": top_up_words.standing(self.account)}
+        return Response(AllLimitsAnswer(shown).data)
+
+
+def set_top_up(request: Any, account: UUID, wanted: dict[str, Any]) -> AutoTopUp:
+    """The account's auto top-up is as wanted, and the trail has who agreed to what, in the caller's transaction."""
+    row = top_ups.agree(
+        account,
+        user=request.user,
+        site=request.build_absolute_uri("/"),
+        is_on=wanted.get("is_on"),
+        below=wanted.get("below"),
+        pack=wanted.get("pack"),
+        month_max_minor=wanted.get("monthly_max_minor"),
+    )
+    facts = {
+        "is_on": row.is_on,
+        "below": credits.format(row.below),
+        "pack": row.pack.slug,
+        "price": money.words(row.price_minor, row.currency),
+        "monthly_max": money.words(row.month_max_minor, row.currency),
+    }
+    audit.record(
+        SET_AUTO_TOP_UP,
+        account=account,
+        actor=people.actor_of(request),
+        facts=facts,
+        request_id=getattr(request, "request_id", ""),
+    )
+    return row
 
 
 def _record(view: View, *, subject: str = "", facts: dict[str, Any] | None = None) -> None:

@@ -35,6 +35,11 @@ UNPAID_AN_HOUR_MAX = 20
 # Browsers read some other signs in ways of their own: a backslash as a slash, a line break as nothing.
 PLAIN = re.compile(r"[!-\[\]-~]+")
 HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
+# What people agree to who let their card be kept: before they pay, here and on Stripe's page.
+KEEPS_CARD = (
+    "Stripe keeps this card for this account, or the one that you put in its place there, and charges it for the auto "
+    "top-ups that you set, without you being there. You can change or end that at any time."
+)
 Said = TypeVar("Said")
 
 
@@ -139,9 +144,12 @@ def buy(
     site: str,
     success_url: str = "",
     cancel_url: str = "",
+    keeps_card: bool = False,
     key: ledger.Key | None = None,
 ) -> tuple[Purchase, ledger.Repeat | None]:
     """A purchase of the pack, OPEN with the address at which it is paid; a repeat of the key gives the first one.
+
+    `keeps_card`: the person agreed that the card is kept at Stripe for auto top-up.
 
     `site` is our own address ("https://desk.example"), for the pages that people come back to.
 
@@ -173,6 +181,7 @@ def buy(
             keep_months=pack.keep_months,
             success_url=success_url,
             cancel_url=cancel_url,
+            keeps_card=keeps_card,
             created_at=now(),
         )
 
@@ -198,6 +207,8 @@ def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
     customer = customer_of(purchase.account_id, email)
     page = f"{(settings.PUBLIC_URL or site).rstrip('/')}/account/credits/purchases/{purchase.id}"
     about = {"purchase": str(purchase.id)}
+    kept: Any = {"setup_future_usage": "off_session"} if purchase.keeps_card else {}
+    consent: Any = {"custom_text": {"submit": {"message": KEEPS_CARD}}} if purchase.keeps_card else {}
     session = _asked(
         "checkout_session",
         lambda: client().v1.checkout.sessions.create(
@@ -206,12 +217,13 @@ def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
                 "customer": customer,
                 "client_reference_id": str(purchase.id),
                 "metadata": about,
-                "payment_intent_data": {"metadata": about},
+                "payment_intent_data": {"metadata": about, **kept},
                 "line_items": [{"quantity": 1, "price_data": _price_of(purchase)}],
                 "invoice_creation": {"enabled": True, "invoice_data": {"metadata": about}},
                 # What the page says while it waits; whether it was paid is never read from an address.
                 "success_url": purchase.success_url or f"{page}?back=paid",
                 "cancel_url": purchase.cancel_url or f"{page}?back=cancelled",
+                **consent,
             },
             {"idempotency_key": str(purchase.id)},
         ),

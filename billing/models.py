@@ -811,6 +811,14 @@ class Purchase(models.Model):
     credits = models.BigIntegerField()
     keep_months = models.PositiveSmallIntegerField()
     is_top_up = models.BooleanField(default=False, help_text="Bought by the account's auto top-up")
+    # The person agreed, before they paid, that Stripe keeps the card for auto top-up.
+    keeps_card = models.BooleanField(default=False)
+    # Of a top-up: what it is charged to, the month's maximum that it was held against, when it was declined, and when
+    # Stripe is next asked about it where nothing is heard.
+    payment_method = models.CharField(max_length=255, blank=True)
+    month_max_minor = models.PositiveIntegerField(null=True, blank=True)
+    declined_at = models.DateTimeField(null=True, blank=True)
+    ask_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.CREATED)
     stripe_session = models.CharField(max_length=255, unique=True, null=True, blank=True)
     stripe_intent = models.CharField(max_length=255, unique=True, null=True, blank=True)
@@ -829,6 +837,19 @@ class Purchase(models.Model):
             models.CheckConstraint(
                 name="purchase_amounts_positive", condition=Q(amount_minor__gt=0) & Q(credits__gt=0)
             ),
+            models.UniqueConstraint(
+                name="purchase_one_top_up_waits",
+                fields=["account"],
+                condition=Q(is_top_up=True) & Q(state__in=["created", "open"]),
+            ),
+            models.CheckConstraint(
+                name="purchase_top_up_has_its_terms",
+                condition=(Q(is_top_up=True) & Q(month_max_minor__isnull=False) & ~Q(payment_method=""))
+                | (Q(is_top_up=False) & Q(month_max_minor=None) & Q(payment_method="") & Q(declined_at=None)),
+            ),
+            models.CheckConstraint(
+                name="purchase_top_up_keeps_no_card", condition=Q(is_top_up=False) | Q(keeps_card=False)
+            ),
             models.CheckConstraint(
                 name="purchase_granted_when_paid",
                 condition=(Q(state="paid") & Q(payment__isnull=False) & Q(paid_at__isnull=False))
@@ -838,6 +859,7 @@ class Purchase(models.Model):
         indexes = [
             models.Index(name="purchase_newest", fields=["account", "-id"]),
             models.Index(name="purchase_waiting", fields=["created_at"], condition=Q(state__in=["created", "open"])),
+            models.Index(name="purchase_top_ups", fields=["account", "created_at"], condition=Q(is_top_up=True)),
         ]
         permissions = [
             ("refund_purchase", "Can refund a purchase at Stripe"),
@@ -846,6 +868,73 @@ class Purchase(models.Model):
 
     def __str__(self) -> str:
         return f"{self.credits // 1_000_000:,} credits"
+
+
+class AutoTopUp(models.Model):
+    """What an account buys by itself, with the card that its person let Stripe keep, once it has too few credits.
+
+    Its owner agreed to these terms: the pack at this price, for these credits. Where the pack is another by now it buys
+    nothing. A waiting one is on, and buys nothing before `waits_until`.
+    """
+
+    class Wait(models.TextChoices):
+        DECLINED = "declined"
+        MONTH = "month"  # the month's maximum is used up
+        BURST = "burst"  # too many in a short time
+
+    class Off(models.TextChoices):
+        PERSON = "person"
+        STAFF = "staff"
+        DECLINED = "declined"  # three times in a row
+        PACK = "pack"  # sold no more, or at another price
+        RETURNED = "returned"  # a payment was given back, or is disputed
+        GONE = "gone"  # who agreed to it is no owner any more
+
+    account = models.OneToOneField(Account, on_delete=models.PROTECT, primary_key=True, related_name="auto_top_up")
+    is_on = models.BooleanField(default=False)
+    # Microcredits: it buys when fewer are available.
+    below = models.BigIntegerField()
+    pack = models.ForeignKey(Pack, on_delete=models.PROTECT, related_name="+")
+    price_minor = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3)
+    credits = models.BigIntegerField()
+    # Money, in the currency's smallest unit: the most that it may spend in a UTC month, what waits to be paid included.
+    month_max_minor = models.PositiveIntegerField()
+    agreed_by = a_person()
+    agreed_at = models.DateTimeField()
+    # Our own address as the person saw it, for the page that a bank sends them back to.
+    site = models.CharField(max_length=200)
+    waits_until = models.DateTimeField(null=True, blank=True)
+    waits_because = models.CharField(max_length=10, choices=Wait.choices, blank=True)
+    off_because = models.CharField(max_length=10, choices=Off.choices, blank=True)
+
+    class Meta:
+        verbose_name = "auto top-up"
+        constraints = [
+            models.CheckConstraint(name="auto_top_up_below_positive", condition=Q(below__gt=0)),
+            models.CheckConstraint(
+                name="auto_top_up_pays_for_one",
+                condition=Q(price_minor__gt=0) & Q(credits__gt=0) & Q(month_max_minor__gte=F("price_minor")),
+            ),
+            models.CheckConstraint(
+                name="auto_top_up_brings_enough",
+                condition=Q(credits__gte=F("below")),
+            ),
+            models.CheckConstraint(
+                name="auto_top_up_says_why_it_waits",
+                condition=(Q(waits_until=None) & Q(waits_because=""))
+                | (Q(waits_until__isnull=False) & ~Q(waits_because="")),
+            ),
+            models.CheckConstraint(
+                name="auto_top_up_says_why_it_is_off",
+                condition=(Q(is_on=True) & Q(off_because="")) | (Q(is_on=False) & ~Q(off_because="")),
+            ),
+        ]
+        indexes = [models.Index(name="auto_top_up_on", fields=["account"], condition=Q(is_on=True))]
+        permissions = [("stop_top_up", "Can switch an account's auto top-up off")]
+
+    def __str__(self) -> str:
+        return f"auto top-up of {self.account_id}"
 
 
 # What a refund or a dispute is about: a pack that was bought, or a paid period of a plan.

@@ -32,3 +32,13 @@ def each(minor: int, credits: int, currency: str) -> str:
         return ""
     tenths = (minor * 20_000_000 + credits) // (2 * credits)
     return f"{tenths // 10}.{tenths % 10}{SMALLEST[name]}"
+
+
+def parse(text: str, currency: str) -> int:
+    """The smallest units that `text`, a plain decimal such as "12.50", stands for. ValueError for anything else."""
+    digits = 0 if currency.lower() in WHOLE else 2
+    whole, point, part = text.strip().replace(",", "").partition(".")
+    is_part = not point or (part.isascii() and part.isdecimal() and len(part) <= digits)
+    if not (whole.isascii() and whole.isdecimal() and len(whole) <= 6 and is_part):
+        raise ValueError(f"Write an amount like 100{'.50' if digits else ''}.")
+    return int(whole) * 10**digits + int(part.ljust(digits, "0") or 0)

@@ -1,4 +1,4 @@
-"""Pages about credits: what there is, each line and why, the person's own limits, tokens, and notices seen.
+"""Pages about credits: what there is, each line and why, tokens, and notices seen.
 
 The page that explains a line knows the work behind it as well, so it stands in the room above.
 """
@@ -26,9 +26,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import audit, clock, credits, ledger, packs, people, plan_words, plans, purchases, statement, tokens
+from . import audit, clock, credits, packs, people, plan_words, plans, purchases, statement, tokens, top_up_words
 from .errors import BillingError
-from .models import Account, Entry, Hold, Lot, Membership, Notice, Purchase, SpendLimit, Token
+from .models import Account, Entry, Hold, Lot, Membership, Notice, Purchase, Token
 
 Page = TypeVar("Page", bound=Callable[..., Any])
 
@@ -197,6 +197,7 @@ def account_credits(request: HttpRequest) -> HttpResponse:
         "shelf": [] if account.is_frozen else packs.on_shelf(_best_pack(request, values)),
         "purchases": purchases.in_list(bought),
         "is_rehearsal": settings.STRIPE_REHEARSAL,
+        "top_up": top_up_words.line(account_id),
         "why_url": _why_owed(account_id) if values.debt else "",
         "account": {
             "available": credits.display(values.available),
@@ -447,78 +448,7 @@ def _note(line: Entry) -> str:
     return str(reason)
 
 
-# The person's own limits
-
-FIELDS = {"per_run": "Credits for one run", "per_day": "Credits a day", "per_month": "Credits a month"}
-
-
-class AmountField(forms.CharField):
-    """Credits as people write them; None where nothing is written."""
-
-    def __init__(self, label: str) -> None:
-        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
-        super().__init__(label=label, required=False, max_length=30, widget=widget)
-
-    def clean(self, value: Any) -> Any:
-        text = super().clean(value).replace(",", "")
-        if not text:
-            return None
-        try:
-            return credits.parse(text)
-        except credits.InvalidAmount as error:
-            raise forms.ValidationError(str(error)) from error
-
-
-class LimitsForm(forms.Form):
-    per_run = AmountField(FIELDS["per_run"])
-    per_day = AmountField(FIELDS["per_day"])
-    per_month = AmountField(FIELDS["per_month"])
-
-
-@for_people
-@require_http_methods(["GET", "HEAD", "POST"])
-def settings_credits(request: Any) -> HttpResponse:
-    """The limits that the account's owner sets for it, what others set, and the use so far."""
-    account = people.account_of(request)
-    rows = statement.limits_of(account, request.user.pk)
-    own = next((row for row in rows if row.source == SpendLimit.Source.PERSON), SpendLimit())
-    is_owner = people.role_in(request.user, account) == "owner"
-    written = {name: "" if (most := getattr(own, name)) is None else credits.format(most) for name in FIELDS}
-    form = LimitsForm(request.POST or None, initial=written)
-    if request.method == "POST":
-        if not is_owner:
-            form.add_error(None, "Only an owner of the account may change its limits.")
-        elif form.is_valid():
-            _set_limits(request, account, form.cleaned_data)
-            messages.success(request, "These limits hold from now on.")
-            return redirect(request.path)
-    others = [sentence for row in rows if row.source != SpendLimit.Source.PERSON for sentence in _limit_words(row)]
-    context = {"form": form, "is_owner": is_owner, "others": others}
-    context["meters"] = meters(account, request.user.pk, clock.now())
-    return render(request, "billing/settings_credits.html", context, status=422 if form.errors else 200)
-
-
-def _set_limits(request: Any, account: UUID, wanted: dict[str, int | None]) -> None:
-    with transaction.atomic():
-        ledger.lock([account])
-        SpendLimit.objects.update_or_create(
-            account_id=account, source=SpendLimit.Source.PERSON, user=None, defaults=wanted
-        )
-        facts = {name: None if micro is None else credits.format(micro) for name, micro in wanted.items()}
-        _record(request, "set_limits", facts=facts)
-
-
-def _limit_words(row: SpendLimit) -> list[str]:
-    spans = ((row.per_run, "for one run"), (row.per_day, "for a day"), (row.per_month, "for a month"))
-    whose = WHOSE[row.source]
-    return [
-        f"{whose[0].upper()}{whose[1:]} limit is {credits.display(most)} credits {span}."
-        for most, span in spans
-        if most is not None
-    ]
-
-
-def _record(request: Any, act: str, **more: Any) -> None:
+def record_act(request: Any, act: str, **more: Any) -> None:
     audit.record(
         act,
         account=people.account_of(request),
@@ -555,7 +485,7 @@ def settings_tokens(request: Any) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
             made, fresh = tokens.make(request.user, Account(id=account), **form.cleaned_data)
-            _record(request, "make_token", subject=f"token:{made.id}", facts=form.cleaned_data)
+            record_act(request, "make_token", subject=f"token:{made.id}", facts=form.cleaned_data)
         form = TokenForm()
     mine = Token.objects.filter(account=account, user=request.user, revoked_at=None).order_by("-id")
     for token in mine:
@@ -573,7 +503,7 @@ def revoke_token(request: Any, id: UUID) -> HttpResponse:
         raise Http404
     with transaction.atomic():
         if tokens.revoke(token):
-            _record(request, "revoke_token", subject=f"token:{token.id}")
+            record_act(request, "revoke_token", subject=f"token:{token.id}")
     messages.success(request, f"The token “{token.name}” opens nothing any more.")
     return redirect("settings_tokens")
 

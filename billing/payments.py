@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -11,6 +13,7 @@ from . import alerts, credits, ledger, money, refunds, steps
 from .clock import now
 from .models import Lot, Notice, Payment, Purchase
 from .periods import months_after
+from .sales import Mismatch
 
 log = structlog.get_logger("holdfast.payments")
 
@@ -75,3 +78,34 @@ def _arrived(purchase: Purchase) -> Notice:
         link=f"/account/credits/purchases/{purchase.id}",
         level="good",
     )
+
+
+# What Stripe says of a payment, held against our own row
+
+
+def compare(purchase: Purchase, amount: Any, currency: Any) -> None:
+    """Stripe was paid what the purchase was sold for; else Mismatch."""
+    if isinstance(amount, bool) or (amount, currency) != (purchase.amount_minor, purchase.currency):
+        sold = money.words(purchase.amount_minor, purchase.currency)
+        raise Mismatch(f"{amount} {currency} was paid, and it was sold for {sold}", str(purchase.id))
+
+
+def note_names(purchase: Purchase, *, session: str = "", intent: str = "") -> Purchase:
+    """The purchase with Stripe's names of its session and intent, which never change; Mismatch where they would."""
+    with transaction.atomic():
+        row = Purchase.objects.select_for_update().get(account=purchase.account_id, id=purchase.id)
+        for field, name in (("stripe_session", session), ("stripe_intent", intent)):
+            known = getattr(row, field)
+            if name and known and known != name:
+                raise Mismatch(f"it is {known}, and Stripe speaks of {name}", str(row.id))
+            if name and not known and Purchase.objects.filter(**{field: name}).exists():
+                raise Mismatch(f"{name} belongs to another purchase", str(row.id))
+            setattr(row, field, known or name or None)
+        row.save(update_fields=["stripe_session", "stripe_intent"])
+    return row
+
+
+def why_declined(intent: Mapping[str, Any]) -> str:
+    """The bank's words, as Stripe passes them on; empty where there are none."""
+    error = intent.get("last_payment_error")
+    return str(error.get("message") or error.get("code") or "") if isinstance(error, Mapping) else ""

@@ -51,12 +51,18 @@ def is_on_its_way(row: Purchase) -> bool:
 
     Stripe's name of the payment is first told when its page is left with the payment made.
     """
-    return row.state == Purchase.State.OPEN and bool(row.stripe_intent)
+    return row.state == Purchase.State.OPEN and bool(row.stripe_intent) and not _is_to_confirm(row)
+
+
+def _is_to_confirm(row: Purchase) -> bool:
+    """A top-up that the cardholder's bank wants confirmed, on a page of its own."""
+    return row.is_top_up and bool(row.checkout_url)
 
 
 def way_to_pay(row: Purchase) -> str:
     """Where it can still be paid; empty where it is paid, on its way, or over."""
-    return row.checkout_url if row.state == Purchase.State.OPEN and not row.stripe_intent else ""
+    can_pay = row.state == Purchase.State.OPEN and (not row.stripe_intent or _is_to_confirm(row))
+    return row.checkout_url if can_pay else ""
 
 
 def state_words(row: Purchase, said: Told) -> tuple[str, str]:
@@ -76,7 +82,9 @@ def state_words(row: Purchase, said: Told) -> tuple[str, str]:
             return "Did not go through", "bad"
         case Purchase.State.EXPIRED:
             return "Not paid", ""
-    if is_on_its_way(row):
+    if _is_to_confirm(row):
+        return "Waits for you", "wait"
+    if is_on_its_way(row) or row.is_top_up:
         return "On its way", "wait"
     return "Waits to be paid", "wait"
 
@@ -93,7 +101,7 @@ def in_list(rows: Iterable[Purchase]) -> list[dict[str, Any]]:
             {
                 "url": page_of(row.id),
                 "title": f"{credits.short(row.credits)} credits",
-                "pack": row.pack.title,
+                "pack": f"{row.pack.title}, by auto top-up" if row.is_top_up else row.pack.title,
                 "price": money.words(row.amount_minor, row.currency),
                 "refunded": money.words(given, row.currency) if given else "",
                 "word": word,

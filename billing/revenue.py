@@ -17,17 +17,17 @@ time) and the lots with credits, whatever came before.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 
 from .clock import now
+from .snapshot import snapshot
 
 MONTHS_MAX = 36
 EXPIRING_DAYS = 30
@@ -101,7 +101,7 @@ def figures(months: int = 12) -> Figures:
     Cost: every line of these months is read once for the revenue and once for the breakage (300,000 of them: 3.3 s on
     two busy cores), and every lot with credits. Nothing is locked and nothing written; a page keeps what it was told.
     """
-    with _snapshot():
+    with snapshot():
         moment = now()
         starts = _months(moment, min(max(months, 1), MONTHS_MAX))
         found = Figures(moment)
@@ -115,16 +115,6 @@ def _months(moment: datetime, count: int) -> list[date]:
     """The first days of so many months, the current one first."""
     last = moment.astimezone(UTC).year * 12 + moment.astimezone(UTC).month - 1
     return [date(at // 12, at % 12 + 1, 1) for at in range(last, last - count, -1)]
-
-
-@contextmanager
-def _snapshot() -> Iterator[None]:
-    is_outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if is_outermost:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
 
 
 def _window(starts: list[date]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The laws between what was sold and the ledger: payments are grants less claw-backs, sale by sale.
+"""The laws between what was sold or given and the ledger: payments are grants less claw-backs, sale by sale; each use
+of a gift code is one grant.
 
 Each is a query that finds what breaks it, as in reconcile.py, which runs them with its own.
 """
@@ -34,6 +35,33 @@ SELECT 'grant_has_its_sale', payment.account_id, ARRAY['payment:' || payment.id]
  WHERE payment.account_id = ANY(%(accounts)s) AND sale.id IS NULL
    AND (payment.reference LIKE 'purchase:%%' OR payment.reference LIKE 'allocation:%%')
 """  # noqa: S608
+
+# A period is paid for by an invoice of its own, or costs nothing and has none.
+_PERIODS = """
+SELECT 'paid_period_has_its_invoice', period.account_id, ARRAY['allocation:' || period.id],
+       CASE WHEN other.id IS NOT NULL
+              THEN format('%%s paid for it, and for another period: %%s.', period.stripe_invoice, other.id)
+            ELSE format('It is %%L, cost %%s %%s, and its invoice is %%L.', period.period, period.amount_minor,
+                        period.currency, period.stripe_invoice) END
+  FROM billing_allocation period
+  LEFT JOIN billing_allocation other ON other.stripe_invoice = period.stripe_invoice AND other.id <> period.id
+                                    AND period.stripe_invoice <> ''
+ WHERE period.account_id = ANY(%(accounts)s)
+   AND (other.id IS NOT NULL
+        OR (period.amount_minor > 0) <> (period.stripe_invoice <> '')
+        OR (period.amount_minor > 0 AND period.currency = '')
+        OR (period.period LIKE 'month %%' OR period.period LIKE 'upgrade %%') <> (period.amount_minor > 0))
+"""
+
+# What a plan kept of an earlier month is granted with the month that keeps it, by a plan that keeps some.
+_KEPT = """
+SELECT 'kept_credits_have_their_period', payment.account_id, ARRAY['payment:' || payment.id],
+       format('%%s were granted as kept from before, and no period of this account says so.', payment.granted)
+  FROM billing_payment payment
+  LEFT JOIN billing_allocation period
+    ON period.account_id = payment.account_id AND payment.reference = 'kept:' || period.id
+ WHERE payment.account_id = ANY(%(accounts)s) AND payment.reference LIKE 'kept:%%' AND period.id IS NULL
+"""
 
 # What went back, as Stripe told it; `is_gone` where its money is not ours any more.
 _BACKS = """
@@ -107,4 +135,43 @@ SELECT 'lots_are_frozen_while_disputed', lot.account_id, ARRAY['lot:' || lot.id]
    AND lot.is_frozen <> coalesce(dispute.is_open, false)
 """  # noqa: S608
 
-LAWS = (_GRANTS, _PAYMENTS, _FLAGS, _SHARES, _CLAW_BACKS, _FROZEN)
+_GIFTS = """
+SELECT 'gift_use_has_its_grant', gift.account_id, ARRAY['gift_use:' || gift.id],
+       format('The code gives %%s credits; the line of this use is a %%s of %%s.', code.credits,
+              coalesce(line.kind, 'line that is not there'), coalesce(line.amount, 0))
+  FROM billing_giftuse gift
+  JOIN billing_giftcode code ON code.id = gift.code_id
+  LEFT JOIN billing_entry line ON line.account_id = gift.account_id AND line.id = gift.entry_id
+  LEFT JOIN billing_lot lot ON lot.account_id = line.account_id AND lot.id = line.lots[1]
+ WHERE gift.account_id = ANY(%(accounts)s)
+   AND ((line.kind = 'grant' AND line.amount = code.credits AND cardinality(line.lots) = 1 AND lot.source = 'gift'
+         AND lot.is_promotional AND lot.amount = code.credits) IS NOT TRUE)
+"""
+
+# Of every account: a code that counts uses of which none is there belongs to nobody.
+_GIFT_CODES = """
+SELECT 'gift_code_counts_its_uses', NULL::uuid, ARRAY['gift_code:' || code.id],
+       format('It counts %%s uses, and %%s are there.', code.uses, coalesce(used.count, 0))
+  FROM billing_giftcode code
+  LEFT JOIN (SELECT code_id, count(*) AS count FROM billing_giftuse GROUP BY code_id) used ON used.code_id = code.id
+ WHERE code.uses <> coalesce(used.count, 0)
+"""
+
+# When a top-up is begun nothing else of its account's waits, so the month's others had been paid by then or had failed.
+_TOP_UPS = """
+SELECT 'top_up_within_its_month', one.account_id, ARRAY['purchase:' || one.id],
+       format('With it %%s were spent by auto top-up in that month, of at most %%s.', one.amount_minor + before.spent,
+              one.month_max_minor)
+  FROM billing_purchase one
+ CROSS JOIN LATERAL (
+    SELECT coalesce(sum(other.amount_minor), 0) AS spent FROM billing_purchase other
+     WHERE other.account_id = one.account_id AND other.is_top_up AND other.id <> one.id
+       AND other.paid_at <= one.created_at
+       AND date_trunc('month', other.created_at AT TIME ZONE 'UTC')
+           = date_trunc('month', one.created_at AT TIME ZONE 'UTC')) before
+ WHERE one.account_id = ANY(%(accounts)s) AND one.is_top_up
+   AND one.amount_minor + before.spent > one.month_max_minor
+"""
+
+LAWS = (_GRANTS, _PAYMENTS, _PERIODS, _KEPT, _FLAGS, _SHARES, _CLAW_BACKS, _FROZEN, _GIFTS, _TOP_UPS)
+OF_ALL = (_GIFT_CODES,)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from . import audit, checkout, idempotency, money, packs, people, purchases
 from .models import Pack, Purchase, new_id
-from .rest import AmountField, MomentField, PageQuery, Strict, TextField, View, page, read, read_query
+from .rest import AmountField, FlagField, MomentField, PageQuery, Strict, TextField, View, page, read, read_query
 from .schema import describe
 
 Answer = serializers.Serializer[Any]
@@ -92,6 +92,8 @@ class PurchaseAnswer(Answer):
     currency = serializers.CharField()
     refunded_minor = serializers.IntegerField(help_text="What of it was given back, or is on its way")
     is_disputed = serializers.BooleanField(help_text="The cardholder's bank questions it: its credits are set aside")
+    is_top_up = serializers.BooleanField(help_text="Bought by auto top-up")
+    keeps_card = serializers.BooleanField(help_text="Its card is kept for auto top-up, once it is paid")
     checkout_url = serializers.CharField(allow_null=True, help_text="Where it is paid, as long as that is possible")
     receipt_url = serializers.CharField(allow_null=True, help_text="Once it is paid")
     error = serializers.CharField(help_text="What the bank said, where a payment did not go through; may be empty")
@@ -115,6 +117,8 @@ _PURCHASE = {
     "currency": "gbp",
     "refunded_minor": 0,
     "is_disputed": False,
+    "is_top_up": False,
+    "keeps_card": False,
     "checkout_url": "https://checkout.stripe.com/c/pay/cs_test_1",
     "receipt_url": None,
     "error": "",
@@ -185,6 +189,9 @@ class NewPurchase(Strict):
     cancel_url = TextField(
         max_length=2000, required=False, default="", allow_blank=True, help_text="On this site; for who does not pay"
     )
+    keep_card = FlagField(
+        required=False, default=False, help_text=f"The person has read and agreed to this: {checkout.KEEPS_CARD}"
+    )
 
     def validate(self, fields: Any) -> Any:
         if ("pack" in fields) == ("credit_package" in fields):
@@ -228,6 +235,7 @@ class BuyCredits(View):
             site=request.build_absolute_uri("/"),
             success_url=wanted["success_url"],
             cancel_url=wanted["cancel_url"],
+            keeps_card=wanted["keep_card"],
             key=key,
         )
         if repeat is None:
@@ -243,6 +251,7 @@ def record_buying(request: Any, purchase: Purchase) -> None:
         account=purchase.account_id,
         actor=people.actor_of(request),
         subject=f"purchase:{purchase.id}",
-        facts={"pack": purchase.pack.slug, "price": money.words(purchase.amount_minor, purchase.currency)},
+        facts={"pack": purchase.pack.slug, "price": money.words(purchase.amount_minor, purchase.currency)}
+        | ({"keeps_card": True} if purchase.keeps_card else {}),
         request_id=getattr(request, "request_id", ""),
     )

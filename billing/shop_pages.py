@@ -69,6 +69,7 @@ class BuyForm(forms.Form):
 
     pack = forms.SlugField(max_length=50)
     key = forms.RegexField(r"^[\x20-\x7e]{1,100}$")
+    keep_card = forms.BooleanField(required=False)
 
 
 @for_people
@@ -79,17 +80,23 @@ def buy(request: Any) -> HttpResponse:
     if not form.is_valid():
         raise Http404
     account = people.account_of(request)
+    wanted, keeps_card = form.cleaned_data["pack"], form.cleaned_data["keep_card"]
     key = ledger.Key(
         actor=people.owner_of(request),
         scope="POST /account/credits/buy",
         key=form.cleaned_data["key"],
-        fingerprint=idempotency.fingerprint(form.cleaned_data["pack"]),
+        fingerprint=idempotency.fingerprint([wanted, "keeps the card"] if keeps_card else wanted),
         status=200,
         made=new_id(),
     )
     try:
         purchase, repeat = checkout.buy(
-            account, form.cleaned_data["pack"], user=request.user, site=request.build_absolute_uri("/"), key=key
+            account,
+            wanted,
+            user=request.user,
+            site=request.build_absolute_uri("/"),
+            keeps_card=keeps_card,
+            key=key,
         )
     except IdempotencyConflict:
         return redirect("account_credits")
@@ -170,6 +177,7 @@ def _one(request: Any, row: Purchase) -> dict[str, Any]:
         "slow" if is_slow else "",
         "on" if purchases.is_on_its_way(row) else "",
         "no" if row.error else "",
+        "link" if row.is_top_up and purchases.way_to_pay(row) else "",
     ]
     seen = "-".join(marks)
     # Whoever has been sent away without having paid may still pay in another tab; nobody waits for that.
@@ -193,6 +201,7 @@ def _one(request: Any, row: Purchase) -> dict[str, Any]:
         "live_seconds": seconds,
         "checkout_url": purchases.way_to_pay(row),
         "is_on_its_way": purchases.is_on_its_way(row),
+        "is_top_up": row.is_top_up,
         "error": row.error,
         "receipt_url": purchases.receipt_of(row),
         "own_receipt_url": reverse("purchase_receipt", args=[row.id]) if row.state == State.PAID else "",
@@ -234,11 +243,18 @@ def _repaid(row: Purchase) -> str:
 def _trail(row: Purchase, said: purchases.Told) -> list[dict[str, Any]]:
     """What happened to the purchase, oldest first, in words."""
     steps: list[dict[str, Any]] = [
-        {"at": row.created_at, "what": "Begun", "kind": "", "more": f"{row.pack.title} pack"}
+        {
+            "at": row.created_at,
+            "what": "Begun",
+            "kind": "",
+            "more": f"{row.pack.title} pack" + (", by auto top-up" if row.is_top_up else ""),
+        }
     ]
     if row.paid_at is not None:
         words = f"{credits.short(row.credits)} credits added"
         steps.append({"at": row.paid_at, "what": "Paid", "kind": "", "more": words})
+    if row.declined_at is not None:
+        steps.append({"at": row.declined_at, "what": "Did not go through", "kind": "bad", "more": row.error})
     for step in purchases.afterwards(row, said):
         # The trail shows the time of day; what came on a later day says which.
         is_later = step["at"].date() != row.created_at.date()

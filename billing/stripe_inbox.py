@@ -26,7 +26,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django_q.tasks import async_task
 
-from . import alerts, checkout, errors, money, payments, refunds, sales
+from . import alerts, checkout, errors, payments, refunds, sales, top_ups
 from .clock import Now, now
 from .models import Customer, InboxEvent, Purchase
 from .sales import Mismatch, NotKnownYet, NotOurs, Sale
@@ -260,7 +260,7 @@ def _effect(event: InboxEvent) -> str:
         return outcome
     effect = EFFECTS.get(event.type)
     if effect is None:
-        raise NotOurs("nothing to do")
+        raise NotOurs(_WHY_NOT.get(event.type, "nothing to do"))
     return effect(event)
 
 
@@ -331,10 +331,10 @@ def _session_completed(session: Thing) -> str | None:
     if purchase is None:
         return None
     if session.get("payment_status") != "paid":
-        _note_names(purchase, session)
+        _note_session(purchase, session)
         return f"not paid yet: {session.get('payment_status')}"
-    _compare(purchase, session.get("amount_total"), session.get("currency"))
-    return _grant(_note_names(purchase, session))
+    payments.compare(purchase, session.get("amount_total"), session.get("currency"))
+    return _grant(_note_session(purchase, session))
 
 
 def _session_failed(session: Thing) -> str | None:
@@ -349,7 +349,7 @@ def _give_up(session: Thing, state: str, error: str) -> str | None:
     purchase = _purchase_of_session(session)
     if purchase is None:
         return None
-    purchase = _note_names(purchase, session)
+    purchase = _note_session(purchase, session)
     return _close(purchase, state, error)
 
 
@@ -357,8 +357,9 @@ def _intent_succeeded(intent: Thing) -> str | None:
     purchase = _purchase_named_by(intent)
     if purchase is None:
         return None
-    _compare(purchase, intent.get("amount_received"), intent.get("currency"))
-    return _grant(_note_names(purchase, intent=sales.name_of(intent.get("id"))))
+    payments.compare(purchase, intent.get("amount_received"), intent.get("currency"))
+    outcome = _grant(payments.note_names(purchase, intent=sales.name_of(intent.get("id"))))
+    return f"{outcome}, card kept" if top_ups.keep_card(purchase, intent) else outcome
 
 
 def _intent_failed(intent: Thing) -> str | None:
@@ -366,12 +367,10 @@ def _intent_failed(intent: Thing) -> str | None:
     purchase = _purchase_named_by(intent)
     if purchase is None:
         return None
-    error = intent.get("last_payment_error")
-    why = str(error.get("message") or error.get("code") or "") if isinstance(error, Mapping) else ""
     if purchase.is_top_up:
-        return _close(purchase, Purchase.State.FAILED, why or "The card was declined.")
+        return top_ups.told_of_decline(purchase, intent)
     waiting = Purchase.objects.filter(account=purchase.account_id, id=purchase.id, state__in=_WAITING)
-    is_noted = waiting.update(error=why[:300])
+    is_noted = waiting.update(error=payments.why_declined(intent)[:300])
     return "declined, noted" if is_noted else f"purchase is {purchase.state}"
 
 
@@ -379,6 +378,8 @@ def _intent_needs_action(intent: Thing) -> str | None:
     purchase = _purchase_named_by(intent)
     if purchase is None:
         return None
+    if purchase.is_top_up:
+        return top_ups.told_to_confirm(purchase, intent)
     waiting = Purchase.objects.filter(account=purchase.account_id, id=purchase.id, state__in=_WAITING)
     waiting.update(error="The bank asks the cardholder to confirm the payment.")
     return "waits for the cardholder"
@@ -386,7 +387,11 @@ def _intent_needs_action(intent: Thing) -> str | None:
 
 def _intent_cancelled(intent: Thing) -> str | None:
     purchase = _purchase_named_by(intent)
-    return None if purchase is None else _close(purchase, Purchase.State.FAILED, "The payment was cancelled.")
+    if purchase is None:
+        return None
+    if purchase.is_top_up:
+        return top_ups.told_of_end(purchase, intent)
+    return _close(purchase, Purchase.State.FAILED, "The payment was cancelled.")
 
 
 def _method_saved(setup: Thing) -> str | None:
@@ -395,6 +400,23 @@ def _method_saved(setup: Thing) -> str | None:
     if not method or not Customer.objects.filter(stripe_customer=customer).update(payment_method=method):
         return None
     return "payment method noted"
+
+
+def _method_removed(method: Thing) -> str | None:
+    """In Stripe's portal, for instance: nothing is charged to it any more."""
+    kept = Customer.objects.filter(payment_method=sales.name_of(method.get("id"))).exclude(payment_method="")
+    return "the kept card is gone" if kept.update(payment_method="") else None
+
+
+def _customer_changed(customer: Thing) -> str | None:
+    """Who let us keep a card, and chose another in Stripe's portal, pays with that one from now on."""
+    chosen = customer.get("invoice_settings")
+    method = sales.name_of(chosen.get("default_payment_method")) if isinstance(chosen, Mapping) else ""
+    agreed = Purchase.objects.filter(keeps_card=True, state=Purchase.State.PAID).values("account")
+    mine = Customer.objects.filter(stripe_customer=sales.name_of(customer.get("id")), account__in=agreed)
+    if not method or not mine.exclude(payment_method=method).update(payment_method=method):
+        return None
+    return "another card is kept"
 
 
 def _invoice_of_pack(invoice: Thing) -> str | None:
@@ -462,6 +484,8 @@ _OF_PACKS: dict[str, Callable[[Thing], str | None]] = {
     "payment_intent.requires_action": _intent_needs_action,
     "payment_intent.canceled": _intent_cancelled,
     "setup_intent.succeeded": _method_saved,
+    "payment_method.detached": _method_removed,
+    "customer.updated": _customer_changed,
     "invoice.paid": _invoice_of_pack,
     "invoice.payment_succeeded": _invoice_of_pack,
     "charge.refunded": _charge_refunded,
@@ -474,6 +498,17 @@ _OF_PACKS: dict[str, Callable[[Thing], str | None]] = {
     "charge.dispute.closed": _dispute,
     "charge.dispute.funds_withdrawn": _dispute,
     "charge.dispute.funds_reinstated": _dispute,
+}
+
+_OF_NO_PACK = "of no pack: a plan's credits come by its paid invoices"
+# Why nothing is done where an event that is read is about no pack, and the plans do not read it.
+_WHY_NOT = {
+    "checkout.session.async_payment_failed": "of no pack: the subscription itself tells that it was not paid",
+    "payment_intent.succeeded": _OF_NO_PACK,
+    "payment_intent.payment_failed": "of no pack: the plan's invoice tells that it was not paid",
+    "payment_intent.requires_action": "of no pack: the plan's invoice tells whether it was paid",
+    "payment_intent.canceled": _OF_NO_PACK,
+    "setup_intent.succeeded": "saved by nobody who is a customer here",
 }
 
 # Finding the purchase, and comparing
@@ -502,30 +537,9 @@ def _purchase_named_by(thing: Thing) -> Purchase | None:
     return purchase
 
 
-def _compare(purchase: Purchase, amount: Any, currency: Any) -> None:
-    """Stripe was paid what the purchase was sold for."""
-    if isinstance(amount, bool) or (amount, currency) != (purchase.amount_minor, purchase.currency):
-        sold = money.words(purchase.amount_minor, purchase.currency)
-        raise Mismatch(f"{amount} {currency} was paid, and it was sold for {sold}", str(purchase.id))
-
-
-def _note_names(purchase: Purchase, session: Thing | None = None, intent: str = "") -> Purchase:
-    """The purchase with Stripe's names of its session and intent, which never change; Mismatch where they would."""
-    told = {
-        "stripe_session": sales.name_of((session or {}).get("id")),
-        "stripe_intent": intent or sales.name_of((session or {}).get("payment_intent")),
-    }
-    with transaction.atomic():
-        row = Purchase.objects.select_for_update().get(account=purchase.account_id, id=purchase.id)
-        for field, name in told.items():
-            known = getattr(row, field)
-            if name and known and known != name:
-                raise Mismatch(f"it is {known}, and Stripe speaks of {name}", str(row.id))
-            if name and not known and Purchase.objects.filter(**{field: name}).exists():
-                raise Mismatch(f"{name} belongs to another purchase", str(row.id))
-            setattr(row, field, known or name or None)
-        row.save(update_fields=list(told))
-    return row
+def _note_session(purchase: Purchase, session: Thing) -> Purchase:
+    names = {"session": sales.name_of(session.get("id")), "intent": sales.name_of(session.get("payment_intent"))}
+    return payments.note_names(purchase, **names)
 
 
 def _grant(purchase: Purchase) -> str:

@@ -20,7 +20,7 @@ from django.db.models import F, Model, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from . import alerts, credits, giving_back, ledger, plans, steps, stripe_inbox, stripe_reconcile, subscriptions
+from . import alerts, credits, giving_back, ledger, plans, steps, stripe_inbox, stripe_reconcile, subscriptions, top_ups
 from .clock import Now, now
 from .models import Alert, Hold, Lot, Membership, Notice
 
@@ -40,8 +40,8 @@ OVER_MAILED_WITHIN = timedelta(days=1)
 
 def sweep() -> None:
     """Stripe's events are applied; due lots and due holds without a job have expired; free months are allocated, and
-    plans that were not paid in time are over; refunds that were not sent are; staff know of job holds that are late;
-    mail has gone out.
+    plans that were not paid in time are over; refunds that were not sent are; accounts with too few credits buy by
+    themselves; staff know of job holds that are late; mail has gone out.
 
     A part that fails holds up no other; its error is raised at the end.
     """
@@ -54,6 +54,7 @@ def sweep() -> None:
         lambda: plans.allocate_free(until),
         lambda: subscriptions.end_graces(until),
         lambda: giving_back.send_waiting(until),
+        lambda: top_ups.sweep(until),
         watch_job_holds,
         mail_notices,
         mail_alerts,
@@ -97,6 +98,11 @@ def _once_more(work: Callable[[], object]) -> object:
 def apply_events() -> None:
     """Stripe's events that are due have been applied: the hint that follows each delivery. The sweep does the same."""
     stripe_inbox.apply_due(EVENTS_AT_ONCE, time.monotonic() + SWEEP_SECONDS)
+
+
+def top_up() -> None:
+    """Accounts with too few credits have bought by themselves: the hint soon after. The sweep does the same."""
+    top_ups.sweep(time.monotonic() + SWEEP_SECONDS)
 
 
 # Expiry

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import URLPattern, path
 
-from . import api, callbacks, gift_api, gift_pages, pages, plan_api, plan_pages, shop_api, shop_pages
+from . import api, callbacks, gift_api, gift_pages, pages, plan_api, plan_pages, settings_pages, shop_api, shop_pages
 from .admin import earnings
 
 API: list[URLPattern] = [
@@ -48,7 +48,7 @@ PAGES: list[URLPattern] = [
     path("account/plan/subscribe", plan_pages.subscribe, name="plan_subscribe"),
     path("account/plan/portal", plan_pages.portal, name="plan_portal"),
     path("account/plan/<slug:act>", plan_pages.plan_act, name="plan_act"),
-    path("account/settings/credits", pages.settings_credits, name="settings_credits"),
+    path("account/settings/credits", settings_pages.settings_credits, name="settings_credits"),
     path("account/settings/tokens", pages.settings_tokens, name="settings_tokens"),
     path("account/settings/tokens/<uuid:id>/revoke", pages.revoke_token, name="revoke_token"),
     path("account/choose", pages.choose_account, name="choose_account"),

@@ -106,6 +106,11 @@ TOOL_RESULT_DAYS = 30  # how long what a tool made is kept
 # What one account may cost us at real providers without paying, before it is refused more there: bounds.py
 BLOCKED_A_DAY_MAX = 20  # runs stopped by one provider's moderation within 24 hours
 UNPAID_MAX = 10  # finished runs that wait to be paid for
+# Auto top-up: so many packs within so many minutes, and it pauses; a payment that the cardholder is to confirm is given up
+TOP_UP_BURST_MAX = 3
+TOP_UP_BURST_MINUTES = 60
+TOP_UP_PAUSE_HOURS = 24
+TOP_UP_CONFIRM_HOURS = 24
 POLL_SECONDS = 1
 POLL_SECONDS_MAX = 15
 PROVIDER_TIMEOUT_SECONDS = 10
@@ -617,6 +622,7 @@ UNFOLD = {
                 "items": [
                     _listed("Purchases", "shopping_bag", "billing.purchase"),
                     _listed("Plan periods", "calendar_month", "billing.allocation"),
+                    _listed("Auto top-ups", "autorenew", "billing.autotopup"),
                     _listed("Refunds", "undo", "billing.refunding"),
                     _listed("Disputes", "gavel", "billing.dispute"),
                     _listed("Packs", "inventory", "billing.pack"),

@@ -19,6 +19,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "Desk": (
         "billing.refund_entry",
         "billing.refund_purchase",
+        "billing.stop_top_up",
         "billing.replay_event",
         "billing.end_hold",
         "billing.clear_alert",

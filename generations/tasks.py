@@ -11,7 +11,7 @@ import structlog
 from django.db import close_old_connections
 from django_q.brokers import get_broker
 
-from billing import clock
+from billing import clock, top_ups
 
 from . import afterwards, lifecycle, rounds, safety_net
 from .models import Generation
@@ -92,6 +92,7 @@ def _chores(round: rounds.Round) -> None:
         round.look_back,
         afterwards.end_waiting,
         afterwards.delete_old_outputs,
+        top_ups.wake,
     ):
         _guard(chore)
 

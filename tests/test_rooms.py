@@ -28,6 +28,7 @@ EDGES = {
     "plan_pages",
     "gift_api",
     "gift_pages",
+    "settings_pages",
     "admin",
     "tasks",
     "events",
@@ -35,7 +36,7 @@ EDGES = {
     "urls",
 }
 VERBS = {
-    "billing": {"ledger", "payments", "plans", "refunds", "stripe_inbox"},
+    "billing": {"ledger", "payments", "plans", "refunds", "stripe_inbox", "top_ups"},
     "generations": {"lifecycle"},
     "tools_registry": {"runs"},
 }

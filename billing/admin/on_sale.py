@@ -63,13 +63,27 @@ class FeaturesField(forms.CharField):
         return found
 
 
-class PackForm(ActForm):
-    """The pack's terms."""
+PACK_TERMS = ("title", "price_minor", "credits", "keep_months", "position", "is_offered")
+PLAN_TERMS = (
+    "title",
+    "price_minor",
+    "monthly_credits",
+    "per_day",
+    "rollover_max",
+    "trial_days",
+    "trial_credits",
+    "open_holds_max",
+    "features",
+    "position",
+    "is_offered",
+)
+
+
+class TermsForm(ActForm):
+    """What a pack and a plan are both sold with."""
 
     title = words("Title", max_length=100)
-    price_minor = PriceField(label="Price")
-    credits = CreditsField(label="Credits")
-    keep_months = Whole(label="Months in which its credits can be spent", min_value=1, max_value=120)
+    price_minor: ClassVar[PriceField]
     position = Whole(label="Place in the list", min_value=1, max_value=999, help_text="Lowest first.")
     is_offered = tick("Offered")
 
@@ -79,16 +93,18 @@ class PackForm(ActForm):
             self.fields["price_minor"].currency = row.currency  # type: ignore[attr-defined]
 
 
-class NewPackForm(PackForm):
-    slug = words("Name in addresses", max_length=50, validators=[validate_slug], help_text="Like “starter”.")
-    currency = choice("Currency", CURRENCIES)
-    field_order = ("slug", "title", "currency")
+class PackForm(TermsForm):
+    """The pack's terms."""
+
+    price_minor = PriceField(label="Price")
+    credits = CreditsField(label="Credits")
+    keep_months = Whole(label="Months in which its credits can be spent", min_value=1, max_value=120)
+    field_order = PACK_TERMS
 
 
-class PlanForm(ActForm):
+class PlanForm(TermsForm):
     """The plan's terms."""
 
-    title = words("Title", max_length=100)
     price_minor = PriceField(label="Price a month", may_be_zero=True, help_text="0: allocated here, without Stripe.")
     monthly_credits = CreditsField(label="Credits a month", may_be_zero=True)
     per_day = CreditsField(
@@ -109,37 +125,26 @@ class PlanForm(ActForm):
         label="Open holds at once, at most", min_value=1, max_value=10_000, required=False, help_text="Empty: no limit."
     )
     features = FeaturesField(label="What else it offers", required=False, help_text="A line each.")
-    position = Whole(label="Place in the list", min_value=1, max_value=999, help_text="Lowest first.")
-    is_offered = tick("Offered")
-
-    def __init__(self, *arguments: Any, row: Any, **options: Any) -> None:
-        super().__init__(*arguments, row=row, **options)
-        if row is not None:
-            self.fields["price_minor"].currency = row.currency  # type: ignore[attr-defined]
+    field_order = PLAN_TERMS
 
 
-class NewPlanForm(PlanForm):
-    slug = words("Name in addresses", max_length=50, validators=[validate_slug], help_text="Like “pro”.")
+class Named(forms.Form):
+    """What is asked of a new one alone, and never changes."""
+
+    slug = words("Name in addresses", max_length=50, validators=[validate_slug], help_text="Like “starter” or “pro”.")
     currency = choice("Currency", CURRENCIES)
-    field_order = ("slug", "title", "currency")
+
+
+class NewPackForm(Named, PackForm):
+    field_order = ("slug", "title", "currency", *PACK_TERMS[1:])
+
+
+class NewPlanForm(Named, PlanForm):
+    field_order = ("slug", "title", "currency", *PLAN_TERMS[1:])
 
 
 # Terms
 
-PACK_TERMS = ("title", "price_minor", "credits", "keep_months", "position", "is_offered")
-PLAN_TERMS = (
-    "title",
-    "price_minor",
-    "monthly_credits",
-    "per_day",
-    "rollover_max",
-    "trial_days",
-    "trial_credits",
-    "open_holds_max",
-    "features",
-    "position",
-    "is_offered",
-)
 IN_CREDITS = {"credits", "monthly_credits", "per_day", "rollover_max", "trial_credits"}
 TITLES: dict[type[Pack] | type[Plan], dict[str, str]] = {
     Pack: {name: str(PackForm.base_fields[name].label) for name in PACK_TERMS},
@@ -336,16 +341,27 @@ approvals.act("new_plan")(_new(Plan))
 IN_FORCE = ("trial", "active", "grace", "paused")
 
 
+def columns_with(*own: str) -> tuple[str, ...]:
+    """What the list shows, and what of these kinds alone."""
+    return ("title", "slug", "price_shown", "credits_shown", *own, "offered_shown")
+
+
+def fields_with(*own: str) -> tuple[str, ...]:
+    """What the row's page shows, in its order, and what of these kinds alone."""
+    first = ("id_shown", "slug", "title", "price_shown", "credits_shown")
+    return (*first, *own, "offered_shown", "position", "stripe_shown", "made")
+
+
 class OnSale(WithActs, ReadOnly):
     ordering = ("position", "price_minor", "slug")
     list_before_template = "admin/_acts.html"
     list_filter = ("is_offered",)
     word_fields = ("slug",)
     search_help_text = "A whole name in addresses, or an id"
-    waiting_acts: ClassVar[tuple[str, ...]]
 
     def warnings(self, row: Any) -> list[str]:
-        asked = Approval.objects.filter(act__in=self.waiting_acts, state="waiting", instruction__row=str(row.id))
+        names = [act.name for act in self.acts]
+        asked = Approval.objects.filter(act__in=names, state="waiting", instruction__row=str(row.id))
         waiting = asked.count()
         return [f"{waiting} change of it waits for a second person, under Approvals."] if waiting else []
 
@@ -376,20 +392,8 @@ class PackAdmin(OnSale):
 
     acts = (ChangePack(), StopPack())
     list_acts = (NewPack(),)
-    waiting_acts = ("change_pack", "stop_pack")
-    list_display = ("title", "slug", "price_shown", "credits_shown", "keep_shown", "offered_shown")
-    fields = (
-        "id_shown",
-        "slug",
-        "title",
-        "price_shown",
-        "credits_shown",
-        "keep_shown",
-        "offered_shown",
-        "position",
-        "stripe_shown",
-        "made",
-    )
+    list_display = columns_with("keep_shown")
+    fields = fields_with("keep_shown")
 
     @display(description="Credits")
     def credits_shown(self, row: Pack) -> Any:
@@ -430,24 +434,8 @@ class PlanAdmin(OnSale):
 
     acts = (ChangePlan(), StopPlan())
     list_acts = (NewPlan(),)
-    waiting_acts = ("change_plan", "stop_plan")
-    list_display = ("title", "slug", "price_shown", "credits_shown", "day_shown", "offered_shown")
-    fields = (
-        "id_shown",
-        "slug",
-        "title",
-        "price_shown",
-        "credits_shown",
-        "day_shown",
-        "rollover_shown",
-        "trial_shown",
-        "holds_shown",
-        "features_shown",
-        "offered_shown",
-        "position",
-        "stripe_shown",
-        "made",
-    )
+    list_display = columns_with("day_shown")
+    fields = fields_with("day_shown", "rollover_shown", "trial_shown", "holds_shown", "features_shown")
 
     def figures(self, row: Any) -> list[Figure]:
         states = dict(Enrollment.objects.filter(plan=row).values_list("state").annotate(count=Count("id")).order_by())

@@ -141,7 +141,7 @@ def attempt(book: Book, intent: Thing, method: Thing, *, is_off_session: bool = 
     elif last4 == NEEDS_ACTION:
         step = {
             "type": "redirect_to_url",
-            "redirect_to_url": {"return_url": None, "url": f"{BASE}/authenticate/{intent['id']}"},
+            "redirect_to_url": {"return_url": intent.get("_return_url"), "url": f"{BASE}/authenticate/{intent['id']}"},
         }
         book.alter(intent, status="requires_action", next_action=step, payment_method=method["id"])
         book.tell("payment_intent.requires_action", intent)

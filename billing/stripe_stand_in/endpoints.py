@@ -489,13 +489,13 @@ def make_intent(book: Book, given: Thing, ids: list[str]) -> Thing:
         living(book, given["customer"], "customer", 400)
     is_confirmed = given.pop("confirm", False)
     off_session, strict = given.pop("off_session", False), given.pop("error_on_requires_action", False)
-    given.pop("return_url", None)
+    back = given.pop("return_url", None)
     if off_session and not is_confirmed:
         raise wrong("`off_session` can only be given with `confirm=true`.", "off_session")
     method = given.pop("payment_method", None)
     if method:
         acts.method_named(book, method, given.get("customer"))
-    intent = shapes.payment_intent(book, customer=given.pop("customer", None), **given)
+    intent = shapes.payment_intent(book, customer=given.pop("customer", None), **given) | {"_return_url": back}
     if method and not is_confirmed:
         intent |= {"payment_method": method, "status": "requires_confirmation"}
     book.put(intent)
@@ -521,7 +521,7 @@ def change_intent(book: Book, given: Thing, ids: list[str]) -> Thing:
 
 @endpoint("POST", "payment_intents/{}/confirm", **CONFIRM)
 def confirm_intent(book: Book, given: Thing, ids: list[str]) -> Thing:
-    intent = book.get("payment_intent", ids[0])
+    intent = book.get("payment_intent", ids[0]) | {"_return_url": given.get("return_url")}
     return confirmed(
         book, intent, given.get("payment_method"), given.get("off_session", False),
         given.get("error_on_requires_action", False),

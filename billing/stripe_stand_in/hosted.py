@@ -145,6 +145,8 @@ def checkout(book: Book, session: Thing, trouble: str = "") -> bytes:
 def _other_endings(session: Thing) -> str:
     keeps_card = session["mode"] != "payment" or (session["_payment_intent_data"] or {}).get("setup_future_usage")
     later = button("failing_later", "Pay, with a card that fails the next time") if keeps_card else ""
+    if keeps_card and session["customer"]:
+        later += button("asking_later", "Pay, with a card whose bank asks the next time")
     slow = button("slow", "Pay by bank debit: it arrives later") if session["mode"] == "payment" else ""
     form = f'<form method="post" action="/checkout/{session["id"]}">{slow}{later}</form>'
     return f"<details><summary>Other endings to rehearse</summary>{form}</details>" if slow or later else ""
@@ -168,7 +170,8 @@ def success_url(session: Thing) -> str:
     return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])
 
 
-ENDINGS = {"pay": "works", "decline": "declines", "slow": "slow", "failing_later": "works"}
+ENDINGS = {"pay": "works", "decline": "declines", "slow": "slow", "failing_later": "works", "asking_later": "works"}
+LATER = {"failing_later": "0341", "asking_later": acts.NEEDS_ACTION}
 
 
 def press(book: Book, session: Thing, act: str) -> tuple[str, str]:
@@ -186,10 +189,37 @@ def press(book: Book, session: Thing, act: str) -> tuple[str, str]:
         raise wrong("There is no such button.")
     outcome = renewals.pay_session(book, session, acts.CARDS[ENDINGS[act]])
     if outcome == "complete":
-        if act == "failing_later" and session["customer"]:
-            acts.give_card(book, session["customer"], "0341")
+        if act in LATER and session["customer"]:
+            acts.give_card(book, session["customer"], LATER[act])
         return success_url(session), ""
     return "", "The card was declined. Nothing was paid; you can try again."
+
+
+# The bank's own page --------------------------------------------------------------------------------------------------
+
+
+def authenticate(intent: Thing) -> bytes:
+    """Where the cardholder confirms a payment, as at a bank."""
+    sum_ = money(intent["amount"], intent["currency"])
+    back = intent.get("_return_url")
+    if intent["status"] != "requires_action":
+        link = f'<a class="button" href="{escape(back)}">Back to Holdfast</a>' if back else ""
+        return document("Your bank", f'<div class="card"><h1>There is nothing to confirm here</h1>{link}</div>')
+    body = (
+        f'<div class="card"><p class="seller">Your bank</p><h1>Confirm this payment to Holdfast</h1>'
+        f'<p class="sum">{sum_}</p><form method="post" action="/authenticate/{intent["id"]}">'
+        f"{button('confirm', f'Confirm {sum_}', 'go')}{button('refuse', 'This was not me')}</form></div>"
+        '<p class="quiet">No bank is asked and no card is charged: this page stands in for it.</p>'
+    )
+    return document("Your bank · rehearsal", body)
+
+
+def press_authenticate(book: Book, intent: Thing, act: str) -> None:
+    """What a button of the bank's page did."""
+    if act not in ("confirm", "refuse"):
+        raise wrong("There is no such button.")
+    if intent["status"] == "requires_action":
+        renewals.conclude(book, intent, is_paid=act == "confirm")
 
 
 # The portal ----------------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ class Handler(BaseHTTPRequestHandler):
     # The pages -------------------------------------------------------------------------------------------------------
 
     def page(self, method: str, path: str, body: str) -> Answer:
-        found = re.fullmatch(r"/(checkout|invoices|receipts|portal)/([A-Za-z0-9_]+)", path)
+        found = re.fullmatch(r"/(checkout|invoices|receipts|portal|authenticate)/([A-Za-z0-9_]+)", path)
         if not found:
             raise missing("page", path)
         book, name = self.book, found[2]
@@ -215,6 +215,13 @@ class Handler(BaseHTTPRequestHandler):
                     session = book.get("billing_portal.session", name)
                     hosted.press_portal(book, session, parse_qs(body).get("act", [""])[0])
                     return Answer(303, b"", {"Location": path})
+                case "GET", "authenticate":
+                    intent = book.get("payment_intent", name)
+                    return Answer(200, hosted.authenticate(intent), hosted.headers(intent.get("_return_url")))
+                case "POST", "authenticate":
+                    intent = book.get("payment_intent", name)
+                    hosted.press_authenticate(book, intent, parse_qs(body).get("act", [""])[0])
+                    return Answer(303, b"", {"Location": intent.get("_return_url") or path})
                 case "GET", "checkout":
                     return self.checkout(book.get("checkout.session", name))
                 case "POST", "checkout":

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent)]
@@ -33,7 +32,9 @@ from tests.benchmarks.ledger import in_process, servers  # noqa: E402
 
 DATABASE = "holdfast_benchmark_api"
 JOBS_A_PERSON = 40  # below the open holds that one account may have
-JOB = {"operation": "ai/video", "provider": "local", "inputs": {"prompt": "A tide comes in", "seconds": 4}}
+JOB = json.dumps(
+    {"operation": "ai/video", "provider": "local", "inputs": {"prompt": "A tide comes in", "seconds": 4}}
+).encode()
 START_SECONDS_MAX = 60.0
 
 
@@ -52,7 +53,7 @@ def environment(server: str, folder: str, database: str = DATABASE) -> dict[str,
     }
 
 
-def _prepare(environment: dict[str, str], people: int, answer: Path) -> None:
+def prepare(environment: dict[str, str], people: int, answer: Path) -> None:
     """The database is as `up` makes it, and so many people with credits have a token each; the tokens are in a file."""
     os.environ.update(environment)
     import django
@@ -112,12 +113,14 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the web server did not start")
 
 
-def _post(connection: http.client.HTTPConnection, path: str, token: str, body: Any, status: int) -> float:
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def post(connection: http.client.HTTPConnection, path: str, headers: dict[str, str], sent: bytes, status: int) -> float:
     """Milliseconds until the whole answer is there."""
-    sent = json.dumps(body)
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     start = time.perf_counter()
-    connection.request("POST", path, sent, headers)
+    connection.request("POST", path, sent, {"Content-Type": "application/json"} | headers)
     response = connection.getresponse()
     answer = response.read()
     taken = (time.perf_counter() - start) * 1000
@@ -131,13 +134,14 @@ def measure(port: int, tokens: list[str], requests: int) -> dict[str, dict[str, 
     seen: dict[str, list[float]] = {"empty": [], "generate": []}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for number in range(requests):
-        token = tokens[number % len(tokens)]
-        seen["empty"].append(_post(connection, "/api/empty", token, JOB, 200))
-        seen["generate"].append(_post(connection, "/api/generate", token, JOB, 202))
-    return {
-        name: {"p50": median(values), "p99": quantiles(values, n=100, method="inclusive")[98]}
-        for name, values in seen.items()
-    }
+        headers = bearer(tokens[number % len(tokens)])
+        seen["empty"].append(post(connection, "/api/empty", headers, JOB, 200))
+        seen["generate"].append(post(connection, "/api/generate", headers, JOB, 202))
+    return {name: points(values) for name, values in seen.items()}
+
+
+def points(values: list[float]) -> dict[str, float]:
+    return {"p50": median(values), "p99": quantiles(values, n=100, method="inclusive")[98]}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -154,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
             connection.execute(f'CREATE DATABASE "{DATABASE}"')
         of_server = environment(make_conninfo(server), folder)
         file = Path(folder) / "tokens.json"
-        in_process(_prepare, of_server, people * (asked.rounds + 1), file)
+        in_process(prepare, of_server, people * (asked.rounds + 1), file)
         tokens = json.loads(file.read_text())
         with web(of_server) as port:
             measure(port, tokens[:people], 20)  # both processes are warm

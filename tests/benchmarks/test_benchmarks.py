@@ -54,3 +54,17 @@ def test_polling_is_measured_beside_its_providers_latency_and_everything_is_sett
         assert one["at_once"] <= found["at_once"], "never more calls at once than the setting says"
     assert set(found["settled"]) == {"failed_per_second", "completed_per_second"}
     assert all(value > 0 for value in found["settled"].values())
+
+
+@pytest.mark.slow
+def test_the_webhook_is_measured_beside_an_empty_view_whatever_stripe_does_and_every_event_is_stored() -> None:
+    found = run("webhooks.py", "--rounds", "1", "--requests", "32")
+    assert set(found["stripe"]) == {"answers", "is down", "hangs 30 s"}
+    for by_clients in found["stripe"].values():
+        assert set(by_clients) == {"1", "16"}
+        for medians in by_clients.values():
+            assert {name: set(values) for name, values in medians.items()} == {
+                "empty": {"p50", "p99"},
+                "webhook": {"p50", "p99"},
+            }
+    assert found["stored"] == 3 * 2 * 32 + 4 + 64

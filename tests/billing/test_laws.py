@@ -22,6 +22,7 @@ from django.db import DatabaseError, connection, transaction
 from billing.models import (
     Account,
     Allocation,
+    AutoTopUp,
     Customer,
     Dispute,
     Enrollment,
@@ -837,6 +838,67 @@ def test_a_customer_stays_whose_it_is(shop: Shop) -> None:
     assert refused_by(insert) == "billing_customer_stripe_customer_key"
 
 
+# Auto top-up
+
+
+@pytest.mark.parametrize(
+    ("law", "changes"),
+    [
+        ("auto_top_up_below_positive", "below = 0"),
+        ("auto_top_up_brings_enough", "below = 101"),
+        ("auto_top_up_pays_for_one", "month_max_minor = 9"),
+        ("auto_top_up_pays_for_one", "price_minor = 0"),
+        ("auto_top_up_pays_for_one", "credits = 0, below = -1"),
+        ("billing_autotopup_price_minor_check", "price_minor = -1"),
+        ("billing_autotopup_month_max_minor_check", "month_max_minor = -1"),
+        ("auto_top_up_says_why_it_is_off", "is_on = false"),
+        ("auto_top_up_says_why_it_is_off", "off_because = 'staff'"),
+        ("auto_top_up_says_why_it_waits", "waits_until = now()"),
+        ("auto_top_up_says_why_it_waits", "waits_because = 'burst'"),
+    ],
+)
+def test_an_auto_top_up_keeps_its_laws(shop: Shop, law: str, changes: str) -> None:
+    AutoTopUp.objects.create(
+        account_id=shop.purse.id, is_on=True, below=100, pack=Pack.objects.get(slug="one"), price_minor=10,
+        currency="gbp", credits=100, month_max_minor=10, agreed_by=User.objects.create(username="olga"),
+        agreed_at=shop.purse.account.created_at, site="https://desk.test",
+    )  # fmt: skip
+    broken = refused_by(f"UPDATE billing_autotopup SET {changes} WHERE account_id = '{shop.purse.id}'")
+    assert broken in (law, "auto_top_up_pays_for_one" if law.endswith("_check") else law, "auto_top_up_below_positive")
+
+
+TOP_UP = {
+    "is_top_up": True, "payment_method": "pm_1", "month_max_minor": 10, "state": "created", "payment_id": None,
+    "paid_at": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("law", "changes"),
+    [
+        ("purchase_top_up_has_its_terms", {"payment_method": ""}),
+        ("purchase_top_up_has_its_terms", {"is_top_up": False}),
+        ("purchase_top_up_keeps_no_card", {"keeps_card": True}),
+        ("top_up_within_month", {"amount_minor": 11}),
+        ("top_up_within_month", {"month_max_minor": 9}),
+        ("billing_purchase_month_max_minor_check", {"is_top_up": False, "payment_method": "", "month_max_minor": -1}),
+    ],
+)
+def test_a_top_up_keeps_its_laws(shop: Shop, law: str, changes: dict[str, Any]) -> None:
+    broken = refused_by(shop.copied("purchase", **TOP_UP | changes))
+    assert broken in (law, "purchase_top_up_has_its_terms" if law.endswith("_check") else law)
+
+
+def test_one_top_up_waits_at_a_time_and_its_terms_stand(shop: Shop) -> None:
+    begun, another = (shop.copied("purchase", **TOP_UP | {"month_max_minor": 20}) for _ in range(2))
+    assert refused_by(begun, another) == "purchase_one_top_up_waits"
+    run(begun)
+    mine = "UPDATE billing_purchase SET {} WHERE is_top_up"
+    for changes in ("month_max_minor = 30", "payment_method = 'pm_2'", "created_at = now() - interval '1 month'"):
+        assert refused_by(mine.format(changes)) == "top_up_keeps_its_terms"
+    assert refused_by(mine.format("state = 'failed'"), mine.format("state = 'open'")) == "top_up_keeps_its_terms"
+
+
 # Gifts
 
 
@@ -851,7 +913,7 @@ class Gift:
 
 @pytest.fixture
 def gift(purse: Purse) -> Gift:
-    purse.grant(5, source="gift")
+    purse.grant(5, source="gift", is_promotional=True)
     maker, moment = User.objects.create(username="stella"), purse.account.created_at
     code = GiftCode.objects.create(
         batch=uuid4(), hash=b"h" * 32, hint="ABCD", credits=5, uses_max=2, uses=1, note="n", made_by=maker,

@@ -1,4 +1,4 @@
-"""Each law between sales and the ledger, broken behind the ledger's back: reconcile names the law and the row."""
+"""Each law between the ledger and what was sold or given, broken behind its back: reconcile names law and row."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from billing import payments, refunds
+from billing import gifts, payments, refunds
 from billing.models import Allocation, Dispute, Enrollment, Payment, Plan, Refunding, new_id
 from billing.reconcile import reconcile
 
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.django_db
 
 
 class Books:
-    """A pack in every state: plain, refunded in parts of which one failed, disputed, lost; and a plan's period."""
+    """A pack in every state: plain, refunded in parts of which one failed, disputed, lost; a plan's period with what it
+    kept; a gift code that two accounts used."""
 
     def __init__(self) -> None:
         self.purse = Purse()
@@ -40,15 +42,22 @@ class Books:
             account_id=self.purse.id,
             enrollment=Enrollment.objects.create(account_id=self.purse.id, plan=plan, state="active", started_at=now),
             plan=plan,
-            period="invoice in_1",
+            period="month sub_1 2026-11-21",
             starts_at=now,
             ends_at=now + timedelta(days=30),
             credits=3000 * MICRO,
+            stripe_invoice="in_1",
             amount_minor=4500,
             currency="gbp",
             payment=Payment.objects.get(reference=f"allocation:{self.period}"),
             created_at=now,
         )
+        self.purse.grant(100 * MICRO, source="plan", payment=f"kept:{self.period}")
+        text, maker = gifts.new_code(), User.objects.create(username="stella", is_staff=True)
+        terms, kept = gifts.Terms(50 * MICRO, 3, 12, None, "For a test."), [(gifts.hash_of(text), gifts.hint_of(text))]
+        gifts.make(terms, kept, batch=new_id(), made_by=maker, approved_by=None, at=now)
+        self.gift, _ = gifts.redeem(self.purse.id, text, None, actor="test")
+        gifts.redeem(Purse().id, text, None, actor="test")
 
     @property
     def ids(self) -> dict[str, UUID]:
@@ -63,6 +72,9 @@ class Books:
             "open": Dispute.objects.get(stripe_dispute="dp_1").id,
             "lost": Dispute.objects.get(stripe_dispute="dp_2").id,
             "fresh": new_id(),
+            "kept": Payment.objects.get(reference=f"kept:{self.period}").id,
+            "gift": self.gift.id,
+            "code": self.gift.code_id,
         }
 
 
@@ -87,6 +99,52 @@ BREAKS = {
     ),
     "grant_has_its_sale": ("DELETE FROM billing_purchase WHERE id = %(plain)s", "payment:{paid}"),
     "grant_has_its_sale, a period": ("UPDATE billing_allocation SET payment_id = NULL WHERE id = %(period)s", None),
+    "paid_period_has_its_invoice": (
+        "UPDATE billing_allocation SET stripe_invoice = '' WHERE id = %(period)s",
+        "allocation:{period}",
+    ),
+    "paid_period_has_its_invoice, for nothing": (
+        "UPDATE billing_allocation SET amount_minor = 0 WHERE id = %(period)s",
+        "allocation:{period}",
+    ),
+    "paid_period_has_its_invoice, a free month": (
+        "UPDATE billing_allocation SET period = 'free 2026-11' WHERE id = %(period)s",
+        "allocation:{period}",
+    ),
+    "paid_period_has_its_invoice, one for two": (
+        "INSERT INTO billing_allocation (id, account_id, enrollment_id, plan_id, period, starts_at, ends_at, credits,"
+        " stripe_invoice, stripe_intent, invoice_url, amount_minor, currency, created_at) SELECT %(fresh)s, account_id,"
+        " enrollment_id, plan_id, 'upgrade in_1', starts_at, ends_at, 0, stripe_invoice, '', '', amount_minor,"
+        " currency, created_at FROM billing_allocation WHERE id = %(period)s",
+        None,
+    ),
+    "kept_credits_have_their_period": (
+        "UPDATE billing_payment SET reference = 'kept:nothing' WHERE id = %(kept)s",
+        "payment:{kept}",
+    ),
+    "gift_use_has_its_grant, of other credits": (
+        "UPDATE billing_giftcode SET credits = credits + 1 WHERE id = %(code)s",
+        "gift_use:{gift}",
+    ),
+    "gift_use_has_its_grant, another line": (
+        "UPDATE billing_giftuse SET entry_id = (SELECT id FROM billing_entry WHERE account_id = %(account)s"
+        " AND kind = 'grant' ORDER BY sequence LIMIT 1) WHERE id = %(gift)s",
+        "gift_use:{gift}",
+    ),
+    "gift_use_has_its_grant, no line": (
+        "UPDATE billing_giftuse SET entry_id = %(fresh)s WHERE id = %(gift)s",
+        "gift_use:{gift}",
+    ),
+    "gift_use_has_its_grant, of paid credits": (
+        "UPDATE billing_lot SET is_promotional = false WHERE id = (SELECT lots[1] FROM billing_entry WHERE id ="
+        " (SELECT entry_id FROM billing_giftuse WHERE id = %(gift)s))",
+        "gift_use:{gift}",
+    ),
+    "top_up_within_its_month": (
+        "UPDATE billing_purchase SET is_top_up = true, payment_method = 'pm_1', month_max_minor = amount_minor - 1"
+        " WHERE id = %(plain)s",
+        "purchase:{plain}",
+    ),
     "refund_agrees_with_its_claw_back": (
         "UPDATE billing_refunding SET is_clawed_back = false WHERE id = %(given)s",
         "refunding:{given}",
@@ -140,6 +198,26 @@ def test_each_law_finds_what_breaks_it(books: Books, what: str) -> None:
     assert all(finding.account == books.purse.id and finding.sentence for finding in found)
     if named:
         assert found[0].rows == (named.format(**ids),)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE billing_giftcode SET uses = uses - 1 WHERE id = %(code)s",
+        "UPDATE billing_giftcode SET uses = uses + 1 WHERE id = %(code)s",
+        "DELETE FROM billing_giftuse WHERE id = %(gift)s",
+    ],
+)
+def test_a_code_counts_its_uses_or_is_named(books: Books, sql: str) -> None:
+    ids = books.ids
+    assert reconcile().findings == []
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(sql, ids)
+        assert cursor.rowcount == 1
+        cursor.execute("SET LOCAL session_replication_role = origin")
+    (found,) = [finding for finding in reconcile().findings if finding.law == "gift_code_counts_its_uses"]
+    assert (found.account, found.rows) == (None, (f"gift_code:{ids['code']}",))
 
 
 def test_a_dispute_that_is_open_freezes_or_is_named(books: Books) -> None:

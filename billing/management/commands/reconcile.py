@@ -41,6 +41,7 @@ def _as_text(report: Report) -> str:
     if report.is_clean:
         return f"clean: {report.accounts} accounts, {report.entries} entries"
     return "\n".join(
-        f"{finding.law}: account {finding.account}: {' '.join(finding.rows)}: {finding.sentence}"
+        f"{finding.law}: {f'account {finding.account}: ' if finding.account else ''}{' '.join(finding.rows)}: "
+        f"{finding.sentence}"
         for finding in report.findings
     )

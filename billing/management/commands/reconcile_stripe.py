@@ -29,25 +29,52 @@ class Command(BaseCommand):
             raise CommandError(f"{len(report.differing)} of {len(report.lines)} payments differ", returncode=1)
 
 
+HEADS = (
+    *("payment at Stripe", "for", "paid there", "given back there", "sold here", "granted here", "taken back here"),
+    *("stays", ""),
+)
+
+
 def _as_text(report: Report) -> str:
-    heads = ("payment at Stripe", "paid", "given back", "granted here", "taken back", "")
-    table = [heads, *(_cells(line) for line in report.lines)]
-    widths = [max(len(row[at]) for row in table) for at in range(len(heads))]
+    table = [HEADS, *(_cells(line) for line in report.lines)]
+    widths = [max(len(row[at]) for row in table) for at in range(len(HEADS))]
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     events = f"{report.events} events of the last {report.hours} h, {report.missed} of them missed until now"
     waiting = f"; {report.waiting} wait to be applied" if report.waiting else ""
     total = f"{len(report.lines)} payments, {len(report.differing)} differ"
-    return "\n".join([f"{events}{waiting}", *(rows if report.lines else []), total])
+    return "\n".join([f"{events}{waiting}", *(rows if report.lines else []), *_sums(report.lines), total])
 
 
 def _cells(line: Line) -> tuple[str, ...]:
     return (
-        line.intent,
+        line.name,
+        line.title,
         money.words(line.paid, line.currency),
         money.words(line.back, line.currency),
+        money.words(line.sold, line.currency),
         credits.display(line.granted),
         credits.display(line.taken),
-        "equal"
-        if line.is_equal
-        else f"differs: {credits.display(line.granted_expected)} and {credits.display(line.taken_expected)} expected",
+        credits.display(line.granted - line.taken),
+        "equal" if line.is_equal else f"differs: {_expected(line)}",
     )
+
+
+def _expected(line: Line) -> str:
+    if line.granted_expected is None or line.taken_expected is None:
+        return "money without a sale of ours"
+    return f"{credits.display(line.granted_expected)} and {credits.display(line.taken_expected)} expected"
+
+
+def _sums(lines: list[Line]) -> list[str]:
+    """Payments are grants less claw-backs: each currency in one line."""
+    said = []
+    for currency in sorted({line.currency for line in lines}):
+        mine = [line for line in lines if line.currency == currency]
+        paid, back = sum(line.paid for line in mine), sum(line.back for line in mine)
+        granted, taken = sum(line.granted for line in mine), sum(line.taken for line in mine)
+        said.append(
+            f"{money.words(paid, currency)} paid − {money.words(back, currency)} given back = "
+            f"{money.words(paid - back, currency)}; {credits.display(granted)} granted − {credits.display(taken)} "
+            f"taken back = {credits.display(granted - taken)} credits"
+        )
+    return said

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db.models import Model
 from django.urls import reverse
 
@@ -16,6 +17,7 @@ from billing.clock import now
 from billing.models import (
     Account,
     Allocation,
+    AutoTopUp,
     Enrollment,
     Entry,
     Hold,
@@ -78,9 +80,13 @@ def sell(purse: Purse) -> None:
     plan = Plan.objects.create(slug="hostile", title=HOSTILE, price_minor=1, monthly_credits=1, features=[HOSTILE])
     row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=now())
     Allocation.objects.create(
-        account_id=purse.id, enrollment=row, plan=plan, period=HOSTILE, starts_at=now(), ends_at=now(), credits=0,
-        stripe_invoice=HOSTILE, stripe_intent=HOSTILE, invoice_url=HOSTILE, amount_minor=1, currency="gbp",
+        account_id=purse.id, enrollment=row, plan=plan, period=f"month {HOSTILE}", starts_at=now(), ends_at=now(),
+        credits=0, stripe_invoice=HOSTILE, stripe_intent=HOSTILE, invoice_url=HOSTILE, amount_minor=1, currency="gbp",
         created_at=now(),
+    )  # fmt: skip
+    AutoTopUp.objects.create(
+        account_id=purse.id, is_on=True, below=1, pack=sold.row.pack, price_minor=1, currency="gbp", credits=1,
+        month_max_minor=1, agreed_by=User.objects.latest("id"), agreed_at=now(), site=HOSTILE,
     )  # fmt: skip
     stripe_inbox.store(event(HOSTILE, refund | {"reason": HOSTILE}, id=HOSTILE), "webhook")
     InboxEvent.objects.update(outcome=HOSTILE, state="failed")

@@ -10,6 +10,7 @@ import pytest
 
 from billing import alerts
 from billing.models import Alert, Allocation, ClawBack, Dispute, Enrollment, EntryText, Notice, Plan, Refunding, new_id
+from billing.reconcile import reconcile
 from tests.conftest import Clock
 
 from ..purse import Purse
@@ -30,6 +31,7 @@ def statement(purse: Purse, request: pytest.FixtureRequest) -> Iterator[Statemen
     statement = Statement(purse, request.function.__doc__)
     yield statement
     statement.end()
+    assert reconcile([purse.id]).findings == []
 
 
 @pytest.fixture
@@ -461,7 +463,7 @@ def test_a_plans_month_that_is_refunded(purse: Purse, statement: Statement) -> N
     plan = Plan.objects.create(slug="supporter-then", title="Supporter", price_minor=4500, monthly_credits=c("2000"))
     row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="active", started_at=moment)
     Allocation.objects.create(
-        id=id, account_id=purse.id, enrollment=row, plan=plan, period="invoice in_1", starts_at=moment, ends_at=moment,
+        id=id, account_id=purse.id, enrollment=row, plan=plan, period="month sub_1", starts_at=moment, ends_at=moment,
         credits=c("2000"), stripe_invoice="in_1", stripe_intent="pi_month", amount_minor=4500, currency="gbp",
         payment_id=purse.payment(f"allocation:{id}"), created_at=moment,
     )  # fmt: skip

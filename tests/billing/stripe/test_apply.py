@@ -125,12 +125,6 @@ def test_a_declined_card_is_noted_and_another_may_be_tried(sold: Sold, purse: Pu
     assert (sold.row.state, sold.row.error, purse.kinds) == ("paid", "", ["grant"])
 
 
-def test_a_top_up_that_is_declined_has_failed(sold: Sold) -> None:
-    Purchase.objects.filter(id=sold.id).update(is_top_up=True)
-    tell("payment_intent.payment_failed", sold.intent(last_payment_error={"message": "No funds."}))
-    assert (sold.row.state, sold.row.error) == ("failed", "No funds.")
-
-
 @pytest.mark.parametrize("type", ["invoice.paid", "invoice.payment_succeeded"])
 def test_a_packs_invoice_is_its_receipt_and_grants_nothing(sold: Sold, purse: Purse, type: str) -> None:
     assert tell(type, sold.invoice()).outcome == "receipt noted"

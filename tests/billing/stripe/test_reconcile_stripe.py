@@ -12,15 +12,17 @@ import stripe
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from billing import stripe_inbox, stripe_reconcile, tasks
+from billing import alerts, stripe_inbox, stripe_reconcile, subscriptions, tasks
 from billing.clock import Now
-from billing.models import Alert, InboxEvent, Lot, Payment, Purchase
+from billing.models import Alert, Allocation, Customer, InboxEvent, Lot, Payment, Purchase
+from billing.reconcile import reconcile
 from config.schedules import SCHEDULES
+from tests.conftest import Clock
 from tests.live import served
 
 from ..purse import Purse
 from .conftest import SECRET, StandIn, until
-from .desk import Bought, hear, outcomes
+from .desk import Bought, Subscribed, hear, outcomes, set_clocks
 from .told import event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,8 +100,10 @@ def test_the_command_prints_payments_and_grants_side_by_side(
     one = Bought(stand_in, new_purse()).pay().refund(1000)
     printed = run("--hours", "1")
     row = next(line for line in printed.splitlines() if line.startswith(one.intent))
-    assert row.split() == [one.intent, "£25.00", "£10.00", "1,400.00", "560.00", "equal"]
+    figures = ["£25.00", "£10.00", "£25.00", "1,400.00", "560.00", "840.00"]
+    assert row.split() == [one.intent, "Studio", *figures, "equal"]
     assert "missed until now" in printed.splitlines()[0]
+    assert "£25.00 paid − £10.00 given back = £15.00; 1,400.00 granted − 560.00 taken back = 840.00 credits" in printed
 
 
 def test_a_grant_that_is_not_what_was_paid_is_said_with_exit_1_and_an_alert_that_clears(
@@ -136,6 +140,162 @@ def test_what_is_not_paid_is_not_granted_and_not_missed(
     assert {declined.row.state, unpaid.row.state} == {"open"}
     assert declined.purse.kinds == []
     assert not Payment.objects.filter(account__in=[declined.purse.id, unpaid.purse.id]).exists()
+
+
+# Plans
+
+
+@pytest.fixture
+def subscribed(stand_in: StandIn, stripe_settings: Any, purse: Purse, clock: Clock) -> Subscribed:
+    """A month of Supporter, paid at the small Stripe on the 10th of April; nothing of it was heard."""
+    stand_in.settings(deliver=False)
+    set_clocks(stand_in, "2027-04-10 08:00")
+    return Subscribed(stand_in, purse)
+
+
+def test_plans_of_which_every_fifth_event_was_forgotten_are_made_equal_too(
+    delivering: StandIn, new_purse: Callable[..., Purse]
+) -> None:
+    """Six subscribe, two ask half their money back, one disputes and loses. With `-s` the table is printed."""
+    delivering.settings(forget_every=5)
+    every = [Subscribed(delivering, new_purse()) for _ in range(6)]
+    delivering.flush()
+    settle(72)
+    paid = [one.periods[0] for one in every]
+    for period in paid[:2]:
+        delivering.post("refund", payment_intent=period.stripe_intent, amount=2250)
+    dispute = delivering.post(f"dispute/{paid[2].stripe_intent}")
+    delivering.post(f"disputes/{dispute['id']}", status="lost")
+    delivering.flush()
+    settle(72)
+    assert InboxEvent.objects.filter(source="list").count() > 0
+    printed = run()
+    print(printed)
+    names = {period.stripe_invoice for period in paid}
+    rows = [line for line in printed.splitlines() if line.split()[0] in names]
+    assert (len(rows), all(row.endswith("equal") for row in rows)) == (6, True)
+    assert [one.purse.available for one in every] == [1500 * MICRO] * 2 + [0] + [3000 * MICRO] * 3
+    assert reconcile([one.purse.id for one in every]).findings == []
+    assert "£270.00 paid − £90.00 given back = £180.00; 18,000.00 granted − 6,000.00 taken back" in printed
+
+
+def line_of(report: stripe_reconcile.Report, invoice: str) -> stripe_reconcile.Line:
+    (line,) = [line for line in report.lines if line.name == invoice]
+    return line
+
+
+def invoices_at_stripe(one: Subscribed) -> list[Any]:
+    """The paid invoices of the subscription, oldest first."""
+    listed = stripe_reconcile.checkout.client().v1.invoices.list({"status": "paid", "limit": 100})
+    return [invoice for invoice in reversed(listed.data) if invoice.parent is not None]
+
+
+def test_months_and_an_upgrade_of_which_nothing_was_heard_are_found_and_printed_side_by_side(
+    subscribed: Subscribed, stand_in: StandIn, purse: Purse
+) -> None:
+    """Supporter on the 10th, renewed on the 10th of May, Pro on the 25th; half of the second month given back.
+
+    Only the list tells of it: three invoices, £45 + £45 + £55.64 for 16 of 31 days; £22.50 back.
+    """
+    report = stripe_reconcile.reconcile_stripe(20_000)
+    assert report.missed == report.events > 0
+    assert set(InboxEvent.objects.values_list("source", flat=True)) == {"list"}
+    subscribed.heard = len(stand_in.events())
+    set_clocks(stand_in, "2027-05-10 08:05")
+    assert purse.available == 3000 * MICRO
+    settle(20_000)
+    set_clocks(stand_in, "2027-05-25 08:05")
+    subscriptions.change(purse.id, "pro")
+    month, upgrade = settle(20_000)[-2:]
+    stand_in.post("refund", payment_intent=month.stripe_intent, amount=2250)
+    settle(20_000)
+
+    printed = run("--hours", "20000")
+    table = {line.split()[0]: line for line in printed.splitlines() if line.startswith("in_")}
+    names = [invoice.id for invoice in invoices_at_stripe(subscribed)]
+    assert sorted(table) == sorted(names)
+    assert len(names) == 3
+    cells = [" ".join(table[name].split()[1:]) for name in names]
+    assert cells[0] == "Supporter £45.00 £0.00 £45.00 3,000.00 0.00 3,000.00 equal"
+    assert cells[1] == "Supporter £45.00 £22.50 £45.00 3,000.00 1,500.00 1,500.00 equal"
+    paid, gives = f"£{upgrade.amount_minor / 100:.2f}", f"{9000 * 16 // 31:,}.00"
+    assert cells[2] == f"Pro {paid} £0.00 {paid} {gives} 0.00 {gives} equal"
+    assert "3 payments, 0 differ" in printed
+
+
+def settle(hours: int) -> list[Allocation]:
+    """The pass, and what had to wait once more; the periods that were paid for, oldest first."""
+    for _ in range(3):
+        stripe_reconcile.reconcile_stripe(hours)
+        InboxEvent.objects.filter(next_try_at__gt=Now()).update(next_try_at=Now())
+    return list(Allocation.objects.filter(amount_minor__gt=0).order_by("id"))
+
+
+def test_a_paid_invoice_that_granted_nothing_differs_until_it_does(subscribed: Subscribed, purse: Purse) -> None:
+    """Heard of, and by some fault never applied; nor do we know what paid it. Then the events are replayed."""
+    for told in subscribed.stand_in.events():
+        hear(told)
+    InboxEvent.objects.update(state="ignored", next_try_at=None)
+    report = stripe_reconcile.reconcile_nightly()
+    (invoice,) = invoices_at_stripe(subscribed)
+    line = line_of(report, invoice.id)
+    assert (line.sale, line.title, line.paid, line.sold) == ("", "a period of Supporter", 4500, 0)
+    assert (line.granted, line.granted_expected, line.is_equal) == (0, 3000 * MICRO, False)
+    alert = Alert.objects.get(name="stripe_differs", key=invoice.id, cleared_at=None)
+    assert (alert.facts["paid"], alert.facts["expected_credits"]) == ("£45.00", "3000")
+    for row in InboxEvent.objects.all():
+        stripe_inbox.replay(row.id)
+    settle(72)
+    report = stripe_reconcile.reconcile_nightly()
+    assert line_of(report, invoice.id).is_equal
+    assert purse.available == 3000 * MICRO
+
+
+def test_a_period_is_compared_by_its_invoice_where_nobody_told_what_paid_it(
+    subscribed: Subscribed, purse: Purse
+) -> None:
+    subscribed.hear()
+    Allocation.objects.filter(account=purse.id).update(stripe_intent="")
+    (month,) = subscribed.periods
+    assert line_of(stripe_reconcile.reconcile_stripe(), month.stripe_invoice).is_equal
+    Allocation.objects.filter(id=month.id).update(amount_minor=4400)
+    line = line_of(stripe_reconcile.reconcile_stripe(), month.stripe_invoice)
+    assert (line.paid, line.sold, line.is_equal) == (4500, 4400, False)
+
+
+def test_a_line_that_differed_is_looked_at_until_it_is_equal_however_old_it_is(
+    subscribed: Subscribed, purse: Purse, clock: Clock
+) -> None:
+    subscribed.hear()
+    (month,) = subscribed.periods
+    Allocation.objects.filter(id=month.id).update(amount_minor=4400)
+    stripe_reconcile.reconcile_nightly()
+    assert alerts.open_keys("stripe_differs") == [str(month.id)]
+    Allocation.objects.filter(id=month.id).update(amount_minor=4500)
+    clock.advance(days=400)
+    report = stripe_reconcile.reconcile_stripe(0, alerts.open_keys("stripe_differs"))
+    assert line_of(report, month.stripe_invoice).is_equal
+    stripe_reconcile.reconcile_nightly()
+    assert alerts.open_keys("stripe_differs") == []
+
+
+def test_money_of_a_customer_of_ours_for_nothing_of_ours_differs_until_it_goes_back(
+    subscribed: Subscribed, purse: Purse
+) -> None:
+    """Staff charged the card in Stripe's dashboard; a stranger's payment there is none of ours."""
+    subscribed.hear()
+    client = stripe_reconcile.checkout.client()
+    customer = Customer.objects.get(account=purse.id).stripe_customer
+    intents = []
+    for one in (str(customer), client.v1.customers.create({"email": "other@shop.test"}).id):
+        asked: Any = {"amount": 700, "currency": "gbp", "customer": one, "payment_method": "pm_card_visa"}
+        intents.append(client.v1.payment_intents.create(asked | {"confirm": True, "off_session": True}).id)
+    report = stripe_reconcile.reconcile_stripe()
+    assert {line.name for line in report.differing} == {intents[0]}
+    with pytest.raises(CommandError):
+        run()
+    client.v1.refunds.create({"payment_intent": intents[0]})
+    assert stripe_reconcile.reconcile_stripe().differing == []
 
 
 # Stripe is away
