@@ -50,8 +50,17 @@ def _can_run(user: str, program: str) -> bool:
 class Instance:
     """One `up`, its output, and all of its processes."""
 
-    def __init__(self, data_dir: Path, *, port: int | None = None, user: str | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        user: str | None = None,
+        root: Path = ROOT,
+        **environment: str,
+    ) -> None:
         self.data_dir = data_dir
+        self.root = root
         self.port = port or free_port()
         self.user = user
         inherited = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
@@ -90,7 +99,7 @@ class Instance:
         self.lines, self.errors = [], []
         self.process = subprocess.Popen(
             [self._python, "manage.py", "up", "--port", str(self.port), *options],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -144,7 +153,7 @@ class Instance:
         """Another command of manage.py on the same data folder has run."""
         done = subprocess.run(
             [self._python, "manage.py", *words],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

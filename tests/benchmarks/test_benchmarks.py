@@ -68,3 +68,12 @@ def test_the_webhook_is_measured_beside_an_empty_view_whatever_stripe_does_and_e
                 "webhook": {"p50", "p99"},
             }
     assert found["stored"] == 3 * 2 * 32 + 4 + 64
+
+
+@pytest.mark.slow
+def test_a_run_of_a_tool_is_measured_beside_its_bare_function_and_leaves_no_child() -> None:
+    found = run("tools.py", "--rounds", "1", "--runs", "5")
+    assert found["children_left"] == 0
+    assert found["reconcile_clean"] is True
+    assert found["charged"] == found["runs"] > found["crowd_runs"] == 100
+    assert found["overhead_ms"] > 0
