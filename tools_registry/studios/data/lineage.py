@@ -297,7 +297,8 @@ TOOL = Tool(
     mode="server",
     risk="medium",
     credits_max=25,
-    limits=Limits(cpu_seconds=15, seconds=20),
+    # 2,000 columns are told in the answer, on the page, and in two files.
+    limits=Limits(cpu_seconds=15, seconds=20, output_bytes=4 * 1024 * 1024),
     icon="next",
     fields=(
         Document(

@@ -87,9 +87,6 @@ def read(content: bytes, name: str, *, has_heading: bool = True, rows_max: int =
     """The table in these bytes; raises BadInput naming the field `name`, with the line where there is one."""
     if content[:4] == b"PAR1":
         return _parquet(content, name, rows_max)
-    for magic, sentence in OTHER_FILES.items():
-        if content.startswith(magic):
-            raise BadInput({name: sentence})
     text, encoding, undecodable = decode(content, name)
     if not text.strip():
         raise BadInput({name: "There is nothing in it."})
@@ -106,6 +103,9 @@ def read(content: bytes, name: str, *, has_heading: bool = True, rows_max: int =
 
 def decode(content: bytes, name: str) -> tuple[str, str, list[int]]:
     """The text, the name of its encoding, and the lines that are no UTF-8. Raises BadInput for what is no text."""
+    for magic, sentence in OTHER_FILES.items():
+        if content.startswith(magic):
+            raise BadInput({name: sentence})
     for mark, wide in (
         (b"\xff\xfe\x00\x00", "UTF-32"),
         (b"\x00\x00\xfe\xff", "UTF-32"),
