@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page
 from config.middleware import STRICT
 
 STATIC = Path(__file__).parents[3] / "static"
-IMPORTS = {f"studio/{name}": f"/holdfast/studio/{name}.js" for name in ("drawing", "blocks")}
+IMPORTS = {f"studio/{name}": f"/holdfast/studio/{name}.js" for name in ("drawing", "blocks", "reading")}
 PAGE = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bench</title>
 <link rel="stylesheet" href="/holdfast/money.css"><link rel="stylesheet" href="/holdfast/holdfast.css">
 <script type="importmap" nonce="bench">{json.dumps({"imports": IMPORTS})}</script></head><body></body></html>"""

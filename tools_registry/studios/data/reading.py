@@ -341,7 +341,7 @@ def _cell(value: Any) -> str | None:
         return repr(value) if math.isfinite(value) else None
     if isinstance(value, int):
         return str(value) if abs(value) < 10**300 else None
-    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace").decode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
 
 
 # Parquet

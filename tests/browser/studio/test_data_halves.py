@@ -1,0 +1,115 @@
+"""The halves of the data tools in the browser: what they say of a draft, and that no draft makes them fail."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from tools_registry import registry
+from tools_registry.studios.data import kinds, reading
+
+from .bench import bench
+
+HALVES = [
+    one for one in registry.TOOLS.values() if one.studio == "data-studio" and one.mode == "hybrid"
+]  # the C tool has a test of its own
+SHOW = """async ([script, inputs]) => {
+  const half = await import("/" + script);
+  const { draw } = await import("studio/blocks");
+  const blocks = half.view(inputs);
+  document.body.replaceChildren(draw(blocks));
+  const said = block => [block.title, block.kind, block.pairs || block.rows || block.paragraphs || block.source || ""];
+  return {wrong: half.problems ? half.problems(inputs) : {}, blocks: blocks.map(said), text: document.body.innerText,
+          downloads: blocks.flatMap(block => block.downloads || [])};
+}"""
+ODD: tuple[Any, ...] = (None, {}, [], "x", 7)
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    with bench() as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        opened = context.new_page()
+        complaints: list[str] = []
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.on("console", lambda said: complaints.append(said.text) if _is_ours(said) else None)
+        opened.goto(address)
+        yield opened
+        assert complaints == []
+        context.close()
+
+
+def _is_ours(said: ConsoleMessage) -> bool:
+    return said.type == "error" and "favicon" not in str(said.location.get("url"))
+
+
+def show(page: Page, name: str, inputs: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = page.evaluate(SHOW, [f"holdfast/studio/data/{name}.js", inputs])
+    return shown
+
+
+def drafted(tool) -> dict[str, Any]:
+    """The example as the form has it: pasted."""
+    return dict(tool.example) | {name: content.decode() for name, (_, content) in tool.example_files.items()}
+
+
+@pytest.mark.parametrize("tool", HALVES, ids=lambda one: one.name)
+def test_the_example_is_drawn_and_nothing_is_wrong_with_it(page: Page, tool) -> None:
+    shown = show(page, tool.name, drafted(tool))
+    assert shown["wrong"] == {}
+    assert len(shown["blocks"]) > 1
+
+
+@pytest.mark.parametrize("tool", HALVES, ids=lambda one: one.name)
+def test_no_draft_makes_it_fail(page: Page, tool) -> None:
+    whole = drafted(tool)
+    drafts = [{}, None, dict.fromkeys(whole, "")]
+    drafts += [whole | {name: odd} for name in (of.name for of in tool.fields) for odd in ODD]
+    for name, value in whole.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            drafts += [whole | {name: [row | {key: odd} for row in value]} for key in value[0] for odd in ODD]
+            drafts.append(whole | {name: [None, 7, {}, []]})
+        if isinstance(value, str):
+            drafts += [whole | {name: value[:cut]} for cut in range(0, len(value), max(1, len(value) // 10))]
+    for draft in drafts:
+        assert show(page, tool.name, draft)["blocks"]
+
+
+def test_a_catalogue_is_drafted_as_inputs_that_the_server_takes(page: Page) -> None:
+    tool = registry.TOOLS["data-studio/catalog"]
+    shown = show(page, "catalog", drafted(tool))
+    assert ["Columns", 9] in shown["blocks"][0][2]
+    (file,) = shown["downloads"]
+    draft = page.evaluate("text => JSON.parse(text)", file["content"])
+    cleaned, _ = tool.clean_with_files(draft, {})
+    suggested = {row["column"]: row["description"] for row in cleaned["columns"]}
+    assert suggested["customer_id"] == "Identifies the customer."
+    assert suggested["amount"] == "What the customer pays, in pounds, with VAT"
+    wrong = show(page, "catalog", drafted(tool) | {"columns": [{"column": "nobody"}]})["wrong"]
+    assert wrong == {"columns.0.column": "There is no column nobody."}
+
+
+READ = 'async text => { const {readTable, profile} = await import("studio/reading"); const table = readTable(text);' + (
+    " return {columns: table.columns, rows: table.rows, kinds: profile(table).map(one => one.kind)}; }"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'name,town\nZoë,Köln\n"Smith, J","a ""b"""\n',
+        "\ufeffname;n\nZoë;1,5\nAda;2,5\n",
+        'a\tb\n"one\ntwo"\t2026-01-01\n\n3\t2026-01-02\n',
+        '[{"a": 1, "b": null}, {"a": 2.5, "c": {"d": [1]}}]',
+        '{"a": true}\n{"a": false}\n',
+        "only\nx@y.org\nz@y.org\n",
+        "sep=|\na|b\n1|2\n",
+    ],
+)
+def test_the_browser_reads_a_table_as_the_server_does(page: Page, text: str) -> None:
+    from_server = reading.read(text.encode(), "table")
+    found = page.evaluate(READ, text)
+    assert found["columns"] == from_server.names
+    assert found["rows"] == [list(row) for row in from_server.rows()]
+    assert found["kinds"] == [kinds.profile(cells).kind for cells in from_server.columns.values()]
