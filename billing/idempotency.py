@@ -22,9 +22,10 @@ from .models import IdempotencyKey
 HEADER = "Idempotency-Key"
 
 
-def key_of(request: Any, *, status: int, made: UUID) -> ledger.Key | None:
+def key_of(request: Any, *, status: int, made: UUID, body: Any = None) -> ledger.Key | None:
     """The request's key, if it has one: by person or service, method and path, with the body's fingerprint.
 
+    `body` stands for a body that is more than its JSON.
     Raises InvalidFields for anything but 1 to 255 printable ASCII characters.
     """
     key = request.headers.get(HEADER)
@@ -36,7 +37,7 @@ def key_of(request: Any, *, status: int, made: UUID) -> ledger.Key | None:
         actor=people.owner_of(request),
         scope=f"{request.method} {request.path}",
         key=key,
-        fingerprint=fingerprint(request.data),
+        fingerprint=fingerprint(request.data if body is None else body),
         status=status,
         made=made,
     )

@@ -34,7 +34,7 @@ class _Bucket(BaseThrottle):
         request._bucket = self.key
         if taken <= most:
             return True
-        if self.kind == "write" and _is_repeat(request):
+        if self.kind == "write" and is_repeat(request):
             give_back(request)
             return True
         return False
@@ -94,8 +94,8 @@ def _add_one(key: str) -> int:
         return 1 if cache.add(key, 1, SECONDS * 2) else cache.incr(key)
 
 
-def _is_repeat(request: Any) -> bool:
-    """Says whether the request's key was answered before. A read, and only for who is over the limit."""
+def is_repeat(request: Any) -> bool:
+    """Says whether the request's key was answered before. A read, and none where there is no key."""
     key = request.headers.get("Idempotency-Key")
     if not key or not request.user.is_authenticated:
         return False

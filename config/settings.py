@@ -542,6 +542,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {"ToolRunState": ["running", "succeeded", "refused", "stopped"]},
 }
 
 # Stripe, through dj-stripe's mirror tables. Pinned together with the two packages.

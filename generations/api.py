@@ -23,7 +23,7 @@ from billing import audit, errors, idempotency, people, refusals, statement, thr
 from billing.models import new_id
 from billing.rest import AmountField, MomentField, PageQuery, Strict, TextField, View, page, read, read_query
 from billing.schema import describe
-from tools_registry import fields, registry
+from tools_registry import fields, pricing, registry, runs, shelf
 
 from . import bounds, explain, lifecycle
 from .links import output_url
@@ -91,7 +91,7 @@ class WantedSchema(OpenApiSerializerExtension):
         return {"oneOf": [self._of(one, whole) for one in registry.OPERATIONS.values()]}
 
     @staticmethod
-    def _of(operation: registry.Operation, whole: dict[str, Any]) -> dict[str, Any]:
+    def _of(operation: fields.Declared, whole: dict[str, Any]) -> dict[str, Any]:
         own = {"operation": {"type": "string", "const": operation.slug}, "inputs": operation.schema()}
         described = {"title": operation.title, "description": operation.summary}
         return whole | described | {"properties": whole["properties"] | own}
@@ -108,14 +108,48 @@ _UNREADABLE = (fields.InvalidInputs, registry.UnknownOperation, lifecycle.Provid
 # Estimate
 
 
+class Priced(Strict):
+    operation = TextField(max_length=100, help_text="What to run: an operation, or a tool’s slug")
+    inputs = InputsField()
+    provider = TextField(required=False, max_length=50, help_text="Who runs it; left out: the first that is offered")
+
+
+class PricedSchema(WantedSchema):
+    """What may be asked for the price of: each operation and each tool, with the inputs that are its own."""
+
+    target_class = Priced
+
+    def get_name(self, auto_schema: Any, direction: Any) -> str:
+        return "Priced"
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        whole = auto_schema._map_basic_serializer(self.target, direction)
+        own = {name: field for name, field in whole["properties"].items() if name != "provider"}
+        tools = [self._of(one, whole | {"properties": own}) for one in registry.TOOLS.values()]
+        return {"oneOf": [*(self._of(one, whole) for one in registry.OPERATIONS.values()), *tools]}
+
+
+_PRICED_EXAMPLES = _EXAMPLES | {
+    one.title: {"operation": one.slug, "inputs": shelf.example_of(one)} for one in registry.TOOLS.values()
+}
+
+
+class UsualAnswer(Answer):
+    runs = serializers.IntegerField(help_text="So many runs with inputs of this size were counted")
+    p10 = AmountField(help_text="A tenth of them cost less")
+    p50 = AmountField(help_text="Half of them cost less")
+    p95 = AmountField(help_text="A twentieth of them cost more")
+
+
 class EstimateAnswer(Answer):
     operation = serializers.CharField()
-    provider = serializers.CharField(help_text="Who would run it")
+    provider = serializers.CharField(allow_null=True, help_text="Who would run it; null for a tool, which runs here")
     min = AmountField()
     typical = AmountField()
     max = AmountField(help_text="What is held while it runs; it never costs more")
     total_credits = AmountField(source="max", help_text="The same as max")
     explanation = serializers.CharField()
+    usual = UsualAnswer(allow_null=True, help_text="What runs of a tool really cost, once enough of them were counted")
     available = AmountField(allow_null=True, help_text="What you can spend; null where nobody is signed in")
     affordable = serializers.BooleanField(allow_null=True, help_text="Whether that is enough for max; null likewise")
 
@@ -128,9 +162,9 @@ class Estimate(View):
 
     @describe(
         EstimateAnswer,
-        body=Wanted,
-        refuses=(*_UNREADABLE, refusals.CsrfFailed),
-        takes_one_of=_EXAMPLES,
+        body=Priced,
+        refuses=(*_UNREADABLE, runs.ToolDisabled, refusals.CsrfFailed),
+        takes_one_of=_PRICED_EXAMPLES,
         gives={
             "operation": "ai/video",
             "provider": "local",
@@ -139,27 +173,42 @@ class Estimate(View):
             "max": "2",
             "total_credits": "2",
             "explanation": "4 s × 0.50 a second, standard, 1280 × 720",
+            "usual": None,
             "available": "300",
             "affordable": True,
         },
-        summary="What a job would cost: min, typical, max; nothing is started",
+        summary="What a job or a run of a tool would cost: min, typical, max; nothing is started",
     )
     def post(self, request: Any) -> Response:
-        of = _quote(request)
+        wanted = read(Priced, request.data)
+        shown = _priced_tool(wanted) if wanted["operation"] in registry.TOOLS else _priced_job(wanted)
         available: int | None = None
         if request.user.is_authenticated:
             available = statement.values_now(self.account)[0].available
-        shown = {
-            "operation": of.operation.slug,
-            "provider": of.provider.name,
-            "min": of.estimate.min,
-            "typical": of.estimate.typical,
-            "max": of.estimate.max,
-            "explanation": of.estimate.explanation,
-            "available": available,
-            "affordable": None if available is None else available >= of.estimate.max,
-        }
+        shown |= {"available": available, "affordable": None if available is None else available >= shown["max"]}
         return Response(EstimateAnswer(shown).data)
+
+
+def _priced_job(wanted: dict[str, Any]) -> dict[str, Any]:
+    of = lifecycle.quote(wanted["operation"], wanted["inputs"], wanted.get("provider"))
+    return _in_numbers(of.estimate) | {"operation": of.operation.slug, "provider": of.provider.name, "usual": None}
+
+
+def _priced_tool(wanted: dict[str, Any]) -> dict[str, Any]:
+    """What a run of a tool would cost; in the browser nothing, whatever the inputs."""
+    tool = registry.TOOLS[wanted["operation"]]
+    if "provider" in wanted:
+        raise fields.InvalidInputs(fields={"provider": ["Tools run here; leave this out."]})
+    if tool.function is None:
+        tool.clean_with_files(wanted["inputs"], {}, "inputs.")
+        free = pricing.Estimate(0, 0, 0, "It runs in your browser and costs nothing")
+        return _in_numbers(free) | {"operation": tool.slug, "provider": None, "usual": None}
+    of = runs.quote(tool, wanted["inputs"], under="inputs.")
+    return _in_numbers(of.estimate) | {"operation": tool.slug, "provider": None, "usual": of.usual}
+
+
+def _in_numbers(of: pricing.Estimate) -> dict[str, Any]:
+    return {"min": of.min, "typical": of.typical, "max": of.max, "explanation": of.explanation}
 
 
 # A job, as it is answered

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from billing import credits, errors, idempotency, ledger, people, purchases, refusal_words, statement
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
+from tools_registry import explain as of_tools
 from tools_registry import fields, pricing, registry
 
 from . import explain, lifecycle, offers, prose, providers
@@ -653,7 +654,7 @@ def entry(request: Any, id: UUID) -> HttpResponse:
     }
     context = {
         "line": shown,
-        "trail": explain.entry_trail(line) or _told(line),
+        "trail": explain.entry_trail(line) or of_tools.entry_trail(line) or _told(line),
         "effect": _effect(line),
         "lots": _lots(line),
         "digest": bytes(line.digest).hex(),

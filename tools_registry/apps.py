@@ -9,7 +9,9 @@ class ToolsRegistryConfig(AppConfig):
 
     def ready(self) -> None:
         from billing import reconcile as books  # needs the apps loaded
+        from billing import statement
 
-        from . import checks, reconcile  # noqa: F401
+        from . import checks, explain, reconcile  # noqa: F401
 
         books.checks.append(reconcile.check)
+        statement.explainers.append(explain.told)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -18,14 +17,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing import clock, credits, errors, idempotency, ledger, people, refusal_words, statement
+from billing import credits, errors, idempotency, ledger, people, refusal_words, statement
 from billing.models import new_id
 from billing.pages import for_people, record_refusal, window
 from billing.parsing import read as read_json
 from billing.refusals import InvalidFields, Malformed
 
-from . import blocks, drafting, explain, fields, pricing, registry, runs, uploads
-from .models import ToolCost, ToolRun, ToolSwitch
+from . import blocks, drafting, explain, fields, registry, runs, shelf, uploads
+from .models import ToolRun, ToolSwitch
 from .studio import STUDIOS, Tool, bucket_of
 
 State = ToolRun.State
@@ -36,37 +35,6 @@ MODES = {
 }
 # The filters of the list: at most so many credits for a run.
 PRICES = {"free": ("Free", 0), "5": ("Up to 5 credits", 5), "25": ("Up to 25", 25), "100": ("Up to 100", 100)}
-AVAILABILITY = {"available": "Ready to use", "beta": "In beta", "disabled": "Switched off"}
-
-
-# What a tool is to people
-
-
-def availability_of(tool: Tool, switch: ToolSwitch | None, has_price: bool) -> str:
-    if (switch is not None and not switch.is_enabled) or (tool.function is not None and not has_price):
-        return "disabled"
-    return "beta" if switch is not None and switch.is_beta else "available"
-
-
-def switches() -> dict[str, ToolSwitch]:
-    return {row.tool: row for row in ToolSwitch.objects.all()}
-
-
-def costs() -> dict[str, ToolCost]:
-    """Every tool's price in force. One query."""
-    in_force = ToolCost.objects.filter(tool__in=registry.TOOLS, valid_from__lte=clock.Now())
-    return {cost.tool: cost for cost in in_force.order_by("tool", "-valid_from").distinct("tool")}
-
-
-def price_of(tool: Tool, cost: ToolCost | None) -> tuple[int, int] | None:
-    """The least and the most that a run of the tool can cost, as its price says; None without a price."""
-    if tool.function is None:
-        return 0, 0
-    if cost is None:
-        return None
-    estimate = pricing.estimate(cost.model, cost.rates, tool.bounds)
-    most = credits.parse(cost.rates["maximum"]) if cost.model == pricing.Measured.name else estimate.max
-    return estimate.min, most
 
 
 def has_script(tool: Tool) -> bool:
@@ -86,8 +54,8 @@ def _is_static(path: str) -> bool:
 def studio(request: Any) -> HttpResponse:
     """Every tool with its price; those that were not looked for are hidden."""
     asked = {name: request.GET.get(name, "") for name in ("q", "studio", "price", "mode", "is")}
-    switched, priced = switches(), costs()
-    tools = [_on_shelf(one, switched.get(one.slug), priced.get(one.slug), asked) for one in registry.TOOLS.values()]
+    on = shelf.Shelf.now()
+    tools = [_on_shelf(one, on, asked) for one in registry.TOOLS.values()]
     context = {
         "asked": asked,
         "studios": [
@@ -99,7 +67,7 @@ def studio(request: Any) -> HttpResponse:
             {"name": "studio", "title": "Studio", "options": list(STUDIOS.items())},
             {"name": "price", "title": "Price", "options": [(name, title) for name, (title, _) in PRICES.items()]},
             {"name": "mode", "title": "Where", "options": [(name, words) for name, (words, _) in MODES.items()]},
-            {"name": "is", "title": "State", "options": list(AVAILABILITY.items())},
+            {"name": "is", "title": "State", "options": list(shelf.AVAILABILITY.items())},
         ],
         "count": len(tools),
         "found": sum(not one["is_hidden"] for one in tools),
@@ -107,10 +75,9 @@ def studio(request: Any) -> HttpResponse:
     return render(request, "tools_registry/studio.html", context)
 
 
-def _on_shelf(tool: Tool, switch: ToolSwitch | None, cost: ToolCost | None, asked: Mapping[str, str]) -> dict[str, Any]:
+def _on_shelf(tool: Tool, on: shelf.Shelf, asked: Mapping[str, str]) -> dict[str, Any]:
     words, kind = MODES[tool.mode]
-    price = price_of(tool, cost)
-    state = availability_of(tool, switch, cost is not None)
+    price, state, switch = on.price_of(tool), on.availability_of(tool), on.switches.get(tool.slug)
     shown = {
         "slug": tool.slug,
         "title": tool.title,
@@ -122,7 +89,7 @@ def _on_shelf(tool: Tool, switch: ToolSwitch | None, cost: ToolCost | None, aske
         "mode_words": words,
         "mode_kind": kind,
         "state": state,
-        "state_words": "" if state == "available" else AVAILABILITY[state],
+        "state_words": "" if state == "available" else shelf.AVAILABILITY[state],
         "plan_least": switch.plan_least if switch is not None else "",
         "min": credits.short(price[0]) if price is not None and price[1] else "",
         "max": credits.short(price[1]) if price is not None and price[1] else "",
@@ -258,8 +225,7 @@ def key_of(request: Any, of: Tool, inputs: Any, sent: Mapping[str, tuple[str, by
 
 def fingerprint(inputs: Any, sent: Mapping[str, tuple[str, bytes]]) -> bytes:
     """What a key stands for: the inputs, and each file with its name."""
-    files = {field: [name, hashlib.sha256(content).hexdigest()] for field, (name, content) in sent.items()}
-    return idempotency.fingerprint({"inputs": inputs, "files": files})
+    return idempotency.fingerprint([inputs, uploads.digests(sent)])
 
 
 def _wrong(
@@ -309,7 +275,7 @@ def _refusal(refusal: errors.BillingError, account: UUID, of: Tool) -> dict[str,
 def _first_draft(request: Any, of: Tool) -> dict[str, Any]:
     """What the form begins with: the example, an earlier run's inputs, or the defaults."""
     if "example" in request.GET:
-        return example_of(of)
+        return shelf.example_of(of)
     try:
         again = UUID(request.GET.get("again", ""))
     except ValueError:
@@ -319,15 +285,6 @@ def _first_draft(request: Any, of: Tool) -> dict[str, Any]:
     run = runs.of_account(people.account_of(request)).filter(id=again, tool=of.slug).first()
     documents = {one.name for one in of.documents}
     return {name: value for name, value in run.inputs.items() if name not in documents} if run is not None else {}
-
-
-def example_of(of: Tool) -> dict[str, Any]:
-    """The example as inputs, with the files that can be pasted."""
-    pasted = {}
-    for one in of.documents:
-        if one.is_text and one.name in of.example_files:
-            pasted[one.name] = of.example_files[one.name][1].decode("utf-8", "replace")
-    return dict(of.example) | pasted
 
 
 def _tool_page(
@@ -357,7 +314,7 @@ def _tool_page(
         },
         "controls": drafting.draw(of.fields, draft, (shown or {}).get("wrong") or {}),
         "for_script": _for_script(of, is_given),
-        "estimate": _estimate(request, of, _bytes_of(draft or example_of(of))),
+        "estimate": _estimate(request, of, _bytes_of(draft or shelf.example_of(of))),
         "outcome": _said(of, shown or {}),
         "new_key": str(new_id()),
         "latest": _latest(request, of),
@@ -526,7 +483,7 @@ def run_in_words(run: ToolRun) -> dict[str, Any]:
     """Everything that a page shows of a run beside its trail."""
     said, tool = explain.spoken(run), explain.tool_of(run)
     files = runs.files_of([run]).get(run.id, [])
-    urls = {one.name: file_url(run, one.name) for one in files}
+    urls = {one.name: shelf.file_url(run.id, one.name) for one in files}
     page = runs.page_of(tool) if tool is not None else ""
     return {
         "id": run.id,
@@ -570,7 +527,3 @@ def _wrong_in_words(run: ToolRun, tool: Tool | None) -> list[dict[str, Any]]:
             words = [f"{of.noun} {int(number) + 1}".capitalize(), inner]
         found.append({"title": ", ".join(filter(None, words)), "words": " ".join(said)})
     return found
-
-
-def file_url(run: ToolRun, name: str) -> str:
-    return f"/api/tool-runs/{run.id}/files/{name}"

@@ -5,7 +5,8 @@ Nothing else takes files. Who has not signed in is refused before a byte of a fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -57,3 +58,8 @@ class Documents(FileUploadHandler):
 def sent(files: Any) -> dict[str, tuple[str, bytes]]:
     """The files of a request as (name, bytes) by their fields."""
     return {field: (one.name or "", one.read()) for field, one in files.items()}
+
+
+def digests(of: Mapping[str, tuple[str, bytes]]) -> dict[str, list[str]]:
+    """What an idempotency key remembers of the files: each one's name and SHA-256."""
+    return {field: [name, hashlib.sha256(content).hexdigest()] for field, (name, content) in of.items()}

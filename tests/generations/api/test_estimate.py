@@ -26,6 +26,7 @@ def test_an_estimate_says_min_typical_max_and_why(owner: Person, path: str) -> N
         "max": "2",
         "total_credits": "2",
         "explanation": "4 s × 0.50 a second, standard, 1280 × 720",
+        "usual": None,
         "available": "100",
         "affordable": True,
     }

@@ -1,0 +1,133 @@
+"""The contract of the studio: what there is, and that every example runs over HTTP for what was said (S3.11)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from billing import clock, credits
+from billing.models import Enrollment, Entry, Plan, SpendLimit
+from billing.reconcile import reconcile
+from tests.people import Caller, Person
+from tests.tools_registry.api.conftest import multipart
+from tools_registry import registry, runs
+from tools_registry.models import ToolRun
+from tools_registry.studio import Tool
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("prices")]
+
+# slug: mode, risk, most credits, CPU seconds, seconds
+THE_24 = {
+    "dev-studio/projects": ("server", "low", 5, 5, 10),
+    "dev-studio/api-designer": ("hybrid", "low", 5, 5, 10),
+    "dev-studio/schema-designer": ("client", "low", 0, None, None),
+    "dev-studio/cicd": ("hybrid", "low", 5, 5, 10),
+    "dev-studio/deployment": ("server", "high", 100, 30, 60),
+    "dev-studio/security": ("server", "high", 50, 20, 30),
+    "dev-studio/performance": ("server", "medium", 25, 15, 20),
+    "dev-studio/cost": ("client", "low", 0, None, None),
+    "cyber-studio/threat-modeling": ("hybrid", "low", 5, 5, 10),
+    "cyber-studio/risk-register": ("hybrid", "low", 5, 5, 10),
+    "cyber-studio/compliance": ("server", "medium", 25, 10, 15),
+    "cyber-studio/ir-playbook": ("hybrid", "low", 5, 5, 10),
+    "cyber-studio/security-architecture": ("hybrid", "low", 5, 5, 10),
+    "cyber-studio/vulnerability-scanner": ("server", "high", 50, 20, 30),
+    "cyber-studio/metrics": ("hybrid", "low", 5, 5, 10),
+    "cyber-studio/policy-generator": ("hybrid", "low", 5, 5, 10),
+    "data-studio/pipelines": ("hybrid", "low", 5, 5, 10),
+    "data-studio/quality": ("server", "medium", 25, 10, 15),
+    "data-studio/catalog": ("hybrid", "low", 5, 5, 10),
+    "data-studio/dashboards": ("hybrid", "low", 5, 5, 10),
+    "data-studio/privacy": ("server", "medium", 25, 10, 15),
+    "data-studio/lineage": ("server", "medium", 25, 15, 20),
+    "data-studio/schema": ("client", "low", 0, None, None),
+    "data-studio/governance": ("hybrid", "low", 5, 5, 10),
+}
+HERE = [tool for tool in registry.TOOLS.values() if tool.function is not None]
+
+
+def test_the_table_has_24_of_which_21_run_here() -> None:
+    assert len(THE_24) == 24
+    assert sum(mode != "client" for mode, *_ in THE_24.values()) == 21
+
+
+def test_every_tool_that_there_is_stands_in_the_table() -> None:
+    assert set(registry.TOOLS) <= set(THE_24)
+
+
+@pytest.mark.parametrize("slug", [slug for slug in THE_24 if slug in registry.TOOLS])
+def test_a_tool_is_listed_as_the_table_has_it(nobody: Caller, slug: str) -> None:
+    mode, risk, most, cpu_seconds, seconds = THE_24[slug]
+    listed = {one["slug"]: one for one in nobody.get("/api/tools").json}
+    assert list(listed) == list(registry.TOOLS)
+    tool = listed[slug]
+    assert (tool["mode"], tool["risk"]) == (mode, risk)
+    assert tool["price"] == {"min": "3" if most else "0", "max": str(most)}
+    limits = tool["limits"] or {"cpu_seconds": None, "seconds": None}
+    assert (limits["cpu_seconds"], limits["seconds"]) == (cpu_seconds, seconds)
+    assert tool["sign_in"] == (mode != "client")
+    assert tool["availability"] == "available"
+    assert nobody.get(f"/api/tools/{slug}").json == tool
+
+
+def with_pro(person: Person) -> Person:
+    """The person is on the Pro plan, with a month's credits of it."""
+    plan = Plan.objects.get(slug="pro")
+    terms = {"account_id": person.account, "plan": plan, "state": "active", "started_at": clock.now()}
+    Enrollment.objects.create(user=person.user, **terms)
+    SpendLimit.objects.create(account_id=person.account, source="plan", per_day=plan.per_day)
+    person.grant(credits.format(plan.monthly_credits), source="plan")
+    return person
+
+
+def run_example(caller: Caller, tool: Tool) -> Any:
+    """The example was sent as it is published, with its files where it has any."""
+    path = f"/api/{tool.slug}/run"
+    if tool.example_files:
+        return multipart(caller, path, dict(tool.example), tool.example_files)
+    return caller.post(path, dict(tool.example))
+
+
+@pytest.mark.parametrize("tool", HERE, ids=lambda tool: tool.slug)
+def test_an_example_runs_for_what_was_said(tool: Tool) -> None:
+    person = with_pro(Person("pro@people.test"))
+    caller = person.calls()
+    before = person.purse.balance
+    published = caller.get(f"/api/tools/{tool.slug}")["example"]
+    said = caller.post("/api/billing/estimate", {"operation": tool.slug, "inputs": published})
+    assert said.status == 200, said
+
+    answer = run_example(caller, tool)
+    assert answer.status == 200, answer
+    assert answer["result"], "a result that is not empty"
+    charged = Decimal(answer["credits"]["charged"])
+    assert Decimal(said["min"]) <= charged <= Decimal(said["max"]) <= tool.credits_max
+    assert answer["estimate"]["max"] == answer["credits"]["held"] == said["max"]
+    run = ToolRun.objects.get()
+    assert run.view, "something to see"
+    assert before - person.purse.balance == run.charged_amount == credits.parse(answer["credits"]["charged"])
+
+    entry = caller.get(f"/api/credits/entries/{answer['credits']['entry']}").json
+    titles = [step["title"] for step in entry["trail"]]
+    assert {"Estimated", "Used"} <= set(titles)
+    assert entry["kind"] == "capture"
+    for file in answer["files"]:
+        found = caller.client.get(file["url"], headers=caller.headers)
+        assert (found.status_code, len(found.content)) == (200, file["bytes"])
+    assert reconcile().is_clean
+
+
+@pytest.mark.parametrize("tool", [one for one in HERE if not one.example_files], ids=lambda tool: tool.slug)
+def test_the_published_example_is_what_the_tool_takes(nobody: Caller, tool: Tool) -> None:
+    tool.clean_with_files(nobody.get(f"/api/tools/{tool.slug}")["example"], {})
+
+
+def test_nothing_of_a_browsers_tool_is_held_or_charged(owner: Person) -> None:
+    for tool in registry.TOOLS.values():
+        if tool.function is None:
+            said = owner.calls().post("/api/calculate-cost", {"operation": tool.slug, "inputs": dict(tool.example)})
+            assert (said["min"], said["typical"], said["max"], said["affordable"]) == ("0", "0", "0", True)
+    assert runs.of_account(owner.account).count() == 0
+    assert Entry.objects.filter(account=owner.account, kind="hold").count() == 0
