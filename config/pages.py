@@ -24,7 +24,8 @@ from billing.pages import accounts_of, notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
 from generations import gauges, offers
 from generations.storage import Unreachable, output_storage
-from tools_registry import pricing
+from tools_registry import pricing, registry
+from tools_registry.studio import STUDIOS
 
 ALL_APPLIED_KEY = "migrations-applied"
 STORAGE_KEY, STORAGE_ASKED_SECONDS = "output-storage-answers", 30
@@ -73,7 +74,21 @@ def context(request: HttpRequest) -> dict[str, Any]:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The front page: what can be run, with its price."""
-    return render(request, "config/home.html", {"operations": [_shown(offer) for offer in offers.on_offer()]})
+    context = {"operations": [_shown(offer) for offer in offers.on_offer()], "studios": _studios()}
+    return render(request, "config/home.html", context)
+
+
+def _studios() -> list[dict[str, Any]]:
+    """Each studio with its tools, and how many of them are free."""
+    found = []
+    for slug, title in STUDIOS.items():
+        tools = [tool for tool in registry.TOOLS.values() if tool.studio == slug]
+        if tools:
+            free = sum(tool.function is None for tool in tools)
+            names = [tool.title for tool in tools]
+            url = f"/studio?studio={slug}"
+            found.append({"title": title, "url": url, "icon": tools[0].icon, "names": names, "free": free})
+    return found
 
 
 def _shown(offer: offers.Offer) -> dict[str, str]:
