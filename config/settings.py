@@ -439,6 +439,7 @@ Q_CLUSTER = {
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 HEARTBEAT_FILE = env.str("HOLDFAST_HEARTBEAT_FILE", "")  # the supervisor's, not a person's
+TOOL_DOOR = env.int("HOLDFAST_TOOL_DOOR", -1)  # the supervisor's too: the number of an open file
 HEARTBEAT_SECONDS = 30
 HEARTBEAT_LATE_SECONDS = 90
 

@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.conf import settings
+
+from tools_registry import runner
 
 
 class ToolsRegistryConfig(AppConfig):
@@ -6,3 +9,7 @@ class ToolsRegistryConfig(AppConfig):
     label = "tools_registry"
     verbose_name = "Tools and prices"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        if settings.TOOL_DOOR >= 0:
+            runner.join(settings.TOOL_DOOR)
