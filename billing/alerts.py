@@ -92,9 +92,9 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "second_plan",
-            "An account pays for two plans",
-            "Its first plan stays in force, and what the second paid for was granted. End the second subscription at "
-            "Stripe and give its money back there.",
+            "An account paid for two plans",
+            "Its first plan stays in force. The second is ended at Stripe, and its money given back, by itself: see "
+            "that both have happened, under the account’s refunds.",
         ),
         Kind(
             "dispute_open",

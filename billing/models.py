@@ -1090,6 +1090,9 @@ class Enrollment(models.Model):
     period_end = models.DateTimeField(null=True, blank=True)
     ends_with_period = models.BooleanField(default=False)
     grace_until = models.DateTimeField(null=True, blank=True)
+    # Paid for beside another plan: over at once; undone when Stripe has ended it and has been asked for the refunds.
+    is_second = models.BooleanField(default=False)
+    undone_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -1105,11 +1108,75 @@ class Enrollment(models.Model):
                 name="enrollment_ended_at_its_end",
                 condition=(Q(state="ended") & Q(ended_at__isnull=False)) | (~Q(state="ended") & Q(ended_at=None)),
             ),
+            models.CheckConstraint(
+                name="enrollment_second_is_over",
+                condition=Q(is_second=False, undone_at=None) | Q(is_second=True, state="ended"),
+            ),
         ]
-        indexes = [models.Index(name="enrollment_of_account", fields=["account"])]
+        indexes = [
+            models.Index(name="enrollment_of_account", fields=["account"]),
+            models.Index(
+                name="enrollment_to_undo", fields=["ended_at"], condition=Q(is_second=True) & Q(undone_at=None)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.plan} ({self.state})"
+
+
+class PlanChange(models.Model):
+    """One thing asked of Stripe about a plan that goes on: stored before it is sent, and taken there once.
+
+    ASKED → DONE | REFUSED. One at a time for each enrollment. Credits never come by it, but by the invoice that it
+    makes. What was refused may be asked for again by the same client's key: then it is ASKED once more.
+    """
+
+    class State(models.TextChoices):
+        ASKED = "asked"
+        DONE = "done"
+        REFUSED = "refused"
+
+    class Act(models.TextChoices):
+        UPGRADE = "upgrade"
+        DOWNGRADE = "downgrade"
+        SWITCH_TRIAL = "switch_trial"
+        CANCEL = "cancel"  # with the period
+        END = "end"  # at once: nothing is paid for
+        KEEP = "keep"
+        RESUME = "resume"
+        SETTLE = "settle"
+
+    # With `tries` Stripe's idempotency key.
+    id = row_id()
+    account = of_account()
+    enrollment = in_account("billing.Enrollment")
+    user = a_person(null=True, blank=True)
+    act = models.CharField(max_length=20, choices=Act.choices)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    # The object at Stripe and the parameters, as they are sent, also when they are sent again.
+    stripe_name = models.CharField(max_length=255)
+    asks = models.JSONField(default=dict, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ASKED)
+    tries = models.PositiveSmallIntegerField(default=1)
+    said = models.CharField(max_length=500, help_text="What it means, in words")
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="plan_change_account_id", fields=["account", "id"]),
+            models.UniqueConstraint(
+                name="plan_change_one_at_a_time", fields=["enrollment"], condition=Q(state="asked")
+            ),
+            models.CheckConstraint(
+                name="plan_change_ended_at_its_end",
+                condition=(Q(state="asked") & Q(ended_at=None)) | (~Q(state="asked") & Q(ended_at__isnull=False)),
+            ),
+        ]
+        indexes = [models.Index(name="plan_change_newest", fields=["enrollment", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.act} ({self.state})"
 
 
 class Allocation(models.Model):

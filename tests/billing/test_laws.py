@@ -34,6 +34,7 @@ from billing.models import (
     Lot,
     Pack,
     Plan,
+    PlanChange,
     Purchase,
     Refunding,
     new_id,
@@ -778,6 +779,8 @@ def shop(db: None) -> Shop:
         ("enrollment_one_in_force", "enrollment", {"state": "grace"}),
         ("enrollment_ended_at_its_end", "enrollment", {"state": "ended"}),
         ("enrollment_ended_at_its_end", "enrollment", {"state": "pending", "ended_at": "2026-01-01"}),
+        ("enrollment_second_is_over", "enrollment", {"state": "pending", "is_second": True}),
+        ("enrollment_second_is_over", "enrollment", {"state": "pending", "undone_at": "2026-01-01"}),
         ("billing_enrollment_stripe_session_key", "enrollment", {"state": "pending", "stripe_session": "cs_2"}),
         (
             "billing_enrollment_stripe_subscription_key",
@@ -899,6 +902,45 @@ def test_one_top_up_waits_at_a_time_and_its_terms_stand(shop: Shop) -> None:
     assert refused_by(mine.format("state = 'failed'"), mine.format("state = 'open'")) == "top_up_keeps_its_terms"
 
 
+# Changes of plans
+
+
+@pytest.fixture
+def change(shop: Shop) -> PlanChange:
+    enrollment = Enrollment.objects.get(account=shop.purse.id)
+    return PlanChange.objects.create(
+        account_id=shop.purse.id, enrollment=enrollment, act="cancel", stripe_name="sub_1", said="It ends.",
+        created_at=shop.purse.account.created_at,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("law", "changes"),
+    [
+        ("plan_change_one_at_a_time", {}),
+        ("plan_change_ended_at_its_end", {"state": "done"}),
+        ("plan_change_ended_at_its_end", {"ended_at": "2026-01-01"}),
+        ("billing_planchange_tries_check", {"state": "done", "ended_at": "2026-01-01", "tries": -1}),
+        ("plan_change_enrollment_in_account", {"state": "done", "ended_at": "2026-01-01", "account_id": "stranger"}),
+    ],
+)
+def test_a_change_of_a_plan_keeps_its_laws(shop: Shop, change: PlanChange, law: str, changes: dict[str, Any]) -> None:
+    told = {name: shop.stranger.id if value == "stranger" else value for name, value in changes.items()}
+    assert refused_by(copied("planchange", change.id, **told)) == law
+
+
+def test_a_change_of_a_plan_stands(change: PlanChange) -> None:
+    for changes in ("act = 'keep'", "stripe_name = 'sub_2'", "asks = '{\"a\": 1}'", "tries = 2"):
+        assert refused_by(changed("planchange", change.id, changes)) == "plan_change_stands"
+    run(changed("planchange", change.id, "state = 'refused', ended_at = now()"))
+    again = "state = 'asked', ended_at = NULL"
+    assert refused_by(changed("planchange", change.id, again)) == "plan_change_stands"
+    run(changed("planchange", change.id, f"{again}, tries = 2"))
+    run(changed("planchange", change.id, "state = 'done', ended_at = now()"))
+    assert refused_by(changed("planchange", change.id, f"{again}, tries = 3")) == "plan_change_stands"
+    assert refused_by(f"DELETE FROM billing_planchange WHERE id = '{change.id}'") == "plan_change_never_deleted"
+
+
 # Gifts
 
 
@@ -981,6 +1023,7 @@ def test_gifts_are_revoked_once_and_stay(gift: Gift) -> None:
 # (account, id) is unique because id is: the key exists so that other keys can point at it.
 IMPLIED = {f"{table}_account_id" for table in ("hold", "entry", "payment", "lot", "claw_back", "share")}
 IMPLIED |= {f"{table}_account_id" for table in ("purchase", "refunding", "dispute", "enrollment", "allocation")}
+IMPLIED |= {"plan_change_account_id"}
 # One trigger that speaks for four laws: entry_continues_…, entry_agrees_with_account, …_lots and …_holds.
 IMPLIED |= {"entry_agrees"}
 
