@@ -934,7 +934,7 @@ class AutoTopUp(models.Model):
         permissions = [("stop_top_up", "Can switch an account's auto top-up off")]
 
     def __str__(self) -> str:
-        return f"auto top-up of {self.account_id}"
+        return f"Auto top-up of {self.account}"
 
 
 # What a refund or a dispute is about: a pack that was bought, or a paid period of a plan.
@@ -1212,7 +1212,9 @@ class Allocation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.period
+        """Whose period it is, and which: "Pro, 21 Nov 2026 to 21 Dec 2026"."""
+        what = "upgrade to " if self.period.startswith("upgrade ") else "trial of " if self.period == "trial" else ""
+        return f"{what}{self.plan}, {self.starts_at:%-d %b %Y} to {self.ends_at:%-d %b %Y}"
 
 
 # Gifts

@@ -207,13 +207,7 @@ def sale_link(row: Any) -> Any:
     """What a refund or a dispute is about."""
     if row.purchase_id is not None:
         return link(Purchase, row.purchase_id, str(row.purchase))
-    return link(Allocation, row.allocation_id, period_words(row.allocation))
-
-
-def period_words(row: Allocation) -> str:
-    """Whose period it is, and which: "Pro, 21 Nov 2026 to 21 Dec 2026"."""
-    what = "upgrade to " if row.period.startswith("upgrade ") else "trial of " if row.period == "trial" else ""
-    return f"{what}{row.plan}, {row.starts_at:%-d %b %Y} to {row.ends_at:%-d %b %Y}"
+    return link(Allocation, row.allocation_id, str(row.allocation))
 
 
 def refund_cells(row: Refunding, currency: str) -> list[Any]:
@@ -253,7 +247,7 @@ def story_of_purchase(row: Purchase) -> list[dict[str, Any]]:
 
 def story_of_period(row: Allocation) -> list[dict[str, Any]]:
     """How the period was granted: by an invoice, or for nothing."""
-    more = f"{credits.display(row.credits)} credits for {period_words(row)}"
+    more = f"{credits.display(row.credits)} credits for {row}"
     if not row.amount_minor:
         return [step("Granted", row.created_at, more=more)]
     paid = prices.words(row.amount_minor, row.currency)
@@ -512,14 +506,14 @@ class AllocationAdmin(Sold):
         return super().get_queryset(request).select_related("account", "plan", "enrollment")
 
     def heading(self, row: Any) -> str:
-        return period_words(row)
+        return str(row)
 
     def story(self, row: Any) -> list[dict[str, Any]]:
         return story_of_period(row)
 
     @display(description="Period")
     def period_shown(self, row: Allocation) -> str:
-        return period_words(row)
+        return str(row)
 
     @display(description="Plan")
     def plan_shown(self, row: Allocation) -> Any:
