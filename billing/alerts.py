@@ -113,6 +113,18 @@ KINDS: dict[str, Kind] = {
             about="The account",
         ),
         Kind(
+            "sign_ups_bounded",
+            "Many sign-ups from one network",
+            "More of them are refused until tomorrow; accounts that are there go on. If it is a school or an office "
+            "that you know, make accounts for them (`create_person`) or raise SIGN_UPS_OF_NETWORK_MAX. Then close it.",
+        ),
+        Kind(
+            "free_plans_wait",
+            "Many new accounts from one network",
+            "Each of them gets its first free credits on the first day on which there is room for it, by itself. Look "
+            "at the newest accounts: freeze those that are one person’s. Then close this.",
+        ),
+        Kind(
             "refund_failed",
             "A refund failed",
             "The credits are back with the account, and the money is still with us. Ask the person how they want it.",

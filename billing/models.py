@@ -409,7 +409,7 @@ class EntryText(models.Model):
 
 
 class SpendLimit(models.Model):
-    """The most that may be committed in a run, a UTC day, a UTC month. Null means no limit of that kind.
+    """The most that may be committed in a run, a UTC day, a UTC month, and at once. Null means no limit of that kind.
 
     A plan's row binds what comes from plan and promotional credits; staff's row replaces the plan's and binds
     everything; person's (the account's own) and member's only tighten.
@@ -428,6 +428,9 @@ class SpendLimit(models.Model):
     per_run = models.BigIntegerField(null=True, blank=True)
     per_day = models.BigIntegerField(null=True, blank=True)
     per_month = models.BigIntegerField(null=True, blank=True)
+    # How many open holds, and how many jobs under way, the account may have together: a plan's or staff's.
+    open_holds_max = models.PositiveSmallIntegerField(null=True, blank=True)
+    jobs_at_once_max = models.PositiveSmallIntegerField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -444,6 +447,10 @@ class SpendLimit(models.Model):
                 condition=(Q(per_run=None) | Q(per_run__gte=0))
                 & (Q(per_day=None) | Q(per_day__gte=0))
                 & (Q(per_month=None) | Q(per_month__gte=0)),
+            ),
+            models.CheckConstraint(
+                name="spend_limit_at_once_of_plan_or_staff",
+                condition=Q(source__in=["plan", "staff"]) | Q(open_holds_max=None, jobs_at_once_max=None),
             ),
         ]
 
@@ -753,7 +760,10 @@ class Plan(models.Model):
     rollover_max = models.BigIntegerField(null=True, blank=True)
     trial_days = models.PositiveSmallIntegerField(default=0)
     trial_credits = models.BigIntegerField(default=0, help_text="Granted as promotional for a trial's period")
+    # Of these no more at once than OPEN_HOLDS_MAX, whatever stands here; null: no other limit.
     open_holds_max = models.PositiveSmallIntegerField(null=True, blank=True)
+    # How many of them may be jobs that run here; null: no limit of their own.
+    jobs_at_once_max = models.PositiveSmallIntegerField(null=True, blank=True)
     features = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     stripe_price = models.CharField(max_length=255, blank=True)
     position = models.PositiveSmallIntegerField(default=100)
@@ -766,6 +776,9 @@ class Plan(models.Model):
                 name="plan_credits_not_negative", condition=Q(monthly_credits__gte=0) & Q(trial_credits__gte=0)
             ),
             models.CheckConstraint(name="plan_per_day_not_negative", condition=Q(per_day=None) | Q(per_day__gte=0)),
+            models.CheckConstraint(
+                name="plan_jobs_at_once_positive", condition=Q(jobs_at_once_max=None) | Q(jobs_at_once_max__gt=0)
+            ),
         ]
         ordering = ["position", "price_minor"]
 

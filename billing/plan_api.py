@@ -42,6 +42,8 @@ class OnePlanAnswer(Answer):
     monthly_credits = AmountField()
     per_day = AmountField(allow_null=True, help_text="What of plan and promotional credits may be spent on a day")
     trial_days = serializers.IntegerField()
+    jobs_at_once_max = serializers.IntegerField(allow_null=True, help_text="How many jobs may be under way together")
+    open_holds_max = serializers.IntegerField(allow_null=True, help_text="How many holds may be open together")
     features = serializers.ListField(child=serializers.CharField())
 
 
@@ -58,7 +60,9 @@ _PLAN = {
     "monthly_credits": "3000",
     "per_day": "300",
     "trial_days": 0,
-    "features": ["3,000 credits each month"],
+    "jobs_at_once_max": 15,
+    "open_holds_max": 30,
+    "features": ["Up to 300 of them a day", "Bought credits have no daily cap", "Up to 15 at once"],
 }
 
 
@@ -77,11 +81,14 @@ class Plans(View):
         return Response({"results": [show_plan(plan) for plan in plans.offered()]})
 
 
+AT_ONCE = ("jobs_at_once_max", "open_holds_max")
+
+
 def show_plan(plan: Plan) -> Any:
     """A plan as the API answers it."""
     price = money.words(plan.price_minor, plan.currency)
-    fields = ("slug", "title", "currency", "monthly_credits", "per_day", "trial_days", "features")
-    told = {name: getattr(plan, name) for name in fields}
+    fields = ("slug", "title", "currency", "monthly_credits", "per_day", "trial_days", *AT_ONCE)
+    told = {name: getattr(plan, name) for name in fields} | {"features": plans.features(plan)}
     return OnePlanAnswer(told | {"price": price, "amount_minor": plan.price_minor}).data
 
 

@@ -93,6 +93,8 @@ def _lines(row: Enrollment) -> list[str]:
         said.append(
             f"Up to {plans.whole(plan.per_day)} plan and promotional credits may be spent a day; bought ones any day."
         )
+    if plan.jobs_at_once_max is not None:
+        said.append(f"Up to {plan.jobs_at_once_max} jobs can be under way at once.")
     return said
 
 
@@ -170,7 +172,7 @@ def _offer(plan: Plan, row: Enrollment | None, now: datetime, may_act: bool, may
         "price": money.short(plan.price_minor, plan.currency) if plan.price_minor else "Free",
         "is_paid": bool(plan.price_minor),
         "credits": plans.whole(plan.monthly_credits),
-        "features": plan.features,
+        "features": plans.features(plan),
         "is_mine": row is not None and row.plan_id == plan.id,
         "act": "",
         "button": "",

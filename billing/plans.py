@@ -67,10 +67,10 @@ def free_plan() -> Plan | None:
     return Plan.objects.filter(slug=price_list.FREE, price_minor=0).first()
 
 
-def begin_free(account: UUID, user: int | None = None) -> bool:
+def begin_free(account: UUID, user: int | None = None, *, waits_until: datetime | None = None) -> bool:
     """The account is on a plan: on the one it was on, or on the Free plan from now on, with this month's credits.
 
-    False where nothing had to be done, or no Free plan is there.
+    With `waits_until` the worker grants them then. False where nothing had to be done, or no Free plan is there.
     """
     plan = free_plan()
     if plan is None:
@@ -85,7 +85,11 @@ def begin_free(account: UUID, user: int | None = None) -> bool:
         if mine is None:
             return False
         mine.plan = plan
-        _keep_caps(account, plan)
+        if waits_until is not None:
+            mine.period_end = waits_until
+            mine.save(update_fields=["period_end"])
+            _keep_limits([mine])
+            return True
         for refusal in _give_free_months([mine], mine.started_at):
             raise refusal
     return True
@@ -151,9 +155,11 @@ def enroll_earlier(until: float | None = None) -> int:
 def _give_free_months(rows: Sequence[Enrollment], moment: datetime) -> list[Exception]:
     """Each has the credits of the month that `moment` lies in, once, and knows that month; the refusals.
 
-    The rows are locked. A month has its name by the calendar month in which it begins, of which it is the only one.
+    Its plan's limits, as they are now, bind it. The rows are locked. A month has its name by the calendar month in
+    which it begins, of which it is the only one.
     """
     accounts = [row.account_id for row in rows]
+    _keep_limits(rows)
     earlier = Allocation.objects.filter(account__in=accounts, period__startswith="free ")
     anchors = {one["account"]: one["first"] for one in earlier.values("account").annotate(first=Min("starts_at"))}
     given = set(earlier.values_list("account", "period"))
@@ -289,11 +295,25 @@ def _span(period: Period) -> str:
     return f"{say_day(period.start)} to {say_day(period.end)}"
 
 
-def _keep_caps(account: UUID, plan: Plan) -> None:
-    """The plan's caps, and no other plan's, bind the account."""
-    ledger.lock([account])
-    SpendLimit.objects.update_or_create(
-        account_id=account, source=SpendLimit.Source.PLAN, user=None, defaults={"per_day": plan.per_day}
+# What of a plan's terms binds its accounts at every start of something.
+LIMITS = ("per_day", "open_holds_max", "jobs_at_once_max")
+
+
+def _keep_limits(rows: Sequence[Enrollment]) -> None:
+    """Each account is bound by its plan's limits, and by no other plan's. Locks the accounts."""
+    ledger.lock(row.account_id for row in rows)
+    SpendLimit.objects.bulk_create(
+        [
+            SpendLimit(
+                account_id=row.account_id,
+                source=SpendLimit.Source.PLAN,
+                **{name: getattr(row.plan, name) for name in LIMITS},
+            )
+            for row in rows
+        ],
+        update_conflicts=True,
+        unique_fields=["account", "source", "user"],
+        update_fields=[*LIMITS, "updated_at"],
     )
 
 
@@ -480,7 +500,7 @@ def _try_instead(row: Enrollment, plan: Plan) -> None:
     row.next_plan = None
     if row.plan_id != plan.id:
         row.plan = plan
-        _keep_caps(row.account_id, plan)
+        _keep_limits([row])
 
 
 def seconds_to_undo() -> list[UUID]:
@@ -589,7 +609,9 @@ def _end(row: Enrollment, moment: datetime) -> None:
     row.save()
     if was not in IN_FORCE:
         return
-    begin_free(row.account_id, row.user_id)
+    if not begin_free(row.account_id, row.user_id) and in_force(row.account_id) is None:
+        ledger.lock([row.account_id])
+        SpendLimit.objects.filter(account=row.account_id, source=SpendLimit.Source.PLAN).delete()
     alerts.notify_all(
         [
             alerts.notice(
@@ -606,7 +628,7 @@ def _end(row: Enrollment, moment: datetime) -> None:
 def _takes_force(
     row: Enrollment, others: Iterable[Enrollment], plan: Plan, state: Enrollment.State, moment: datetime
 ) -> bool:
-    """The enrollment is its account's plan now, the Free one over, and the plan's caps bind; the caller saves.
+    """The enrollment is its account's plan now, the Free one over, and the plan's limits bind; the caller saves.
 
     False where the account has another paid plan already: then this one is over, and is undone at Stripe
     (subscriptions.undo_seconds). A second page was paid on, before the first was heard of.
@@ -642,7 +664,7 @@ def _takes_force(
         other.save(update_fields=["state", "ended_at"])
     row.plan, row.state = plan, state
     row.save(update_fields=["plan", "state"])
-    _keep_caps(row.account_id, plan)
+    _keep_limits([row])
     return True
 
 
@@ -661,6 +683,21 @@ def whole(micro: int) -> str:
 
 
 # What there is to say
+
+
+def features(plan: Plan) -> list[str]:
+    """What the plan offers besides its credits, how much of it at once included."""
+    at_once = [f"Up to {plan.jobs_at_once_max} at once"] if plan.jobs_at_once_max is not None else []
+    return [*plan.features, *at_once]
+
+
+def way_up(account: UUID) -> dict[str, str]:
+    """The name of the plan whose limit says no, and where a larger one can be chosen, if there is any."""
+    row = in_force(account)
+    if row is None:
+        return {}
+    is_larger = any(plan.price_minor > row.plan.price_minor for plan in offered())
+    return {"plan": row.plan.title} | ({"upgrade_url": PAGE} if is_larger else {})
 
 
 def next_allocation(row: Enrollment | None) -> tuple[datetime, int] | None:

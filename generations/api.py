@@ -116,8 +116,12 @@ class EstimateAnswer(Answer):
     max = AmountField(help_text="What is held while it runs; it never costs more")
     total_credits = AmountField(source="max", help_text="The same as max")
     explanation = serializers.CharField()
-    available = AmountField(allow_null=True, help_text="What you can spend; null where nobody is signed in")
+    available = AmountField(allow_null=True, help_text="What you can spend on it; null where nobody is signed in")
     affordable = serializers.BooleanField(allow_null=True, help_text="Whether that is enough for max; null likewise")
+    free = AmountField(
+        allow_null=True,
+        help_text="Free credits that you have besides: they cannot pay for it before your first payment",
+    )
 
 
 class Estimate(View):
@@ -141,14 +145,17 @@ class Estimate(View):
             "explanation": "4 s × 0.50 a second, standard, 1280 × 720",
             "available": "300",
             "affordable": True,
+            "free": "0",
         },
         summary="What a job would cost: min, typical, max; nothing is started",
     )
     def post(self, request: Any) -> Response:
         of = _quote(request)
         available: int | None = None
+        free: int | None = None
         if request.user.is_authenticated:
-            available = statement.values_now(self.account)[0].available
+            values, available = statement.payable(self.account, takes_free_credits=of.takes_free_credits)
+            free = values.available - available
         shown = {
             "operation": of.operation.slug,
             "provider": of.provider.name,
@@ -158,6 +165,7 @@ class Estimate(View):
             "explanation": of.estimate.explanation,
             "available": available,
             "affordable": None if available is None else available >= of.estimate.max,
+            "free": free,
         }
         return Response(EstimateAnswer(shown).data)
 
@@ -398,10 +406,13 @@ class Generate(View):
             errors.AccountFrozen,
             errors.AccountInDebt,
             errors.TooManyOpenHolds,
+            errors.TooManyJobsAtOnce,
             errors.SpendLimitReached,
             errors.InsufficientCredits,
+            errors.FreeCreditsNotAccepted,
             bounds.TooManyBlocked,
             bounds.TooManyUnpaid,
+            bounds.NotSettled,
         ),
         takes_one_of=_EXAMPLES,
         gives=JOB_EXAMPLE,

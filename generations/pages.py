@@ -19,7 +19,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import credits, errors, idempotency, ledger, packs, people, purchases, statement
+from billing import credits, errors, idempotency, ledger, packs, people, plans, purchases, statement
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from tools_registry import fields, pricing, registry
@@ -225,11 +225,16 @@ def _form_page(
         "words": _words(operation),
         "switch": _switch(offered, operation),
         "form": form,
-        "estimate": _estimate(people.account_of(request), operation, given),
+        "estimate": _estimate(people.account_of(request), operation, given, _provider_of(form)),
         "refusal": refusal,
         "rehearsal": _rehearsal_words() if any(one.name == "rehearsal" for one in form.offer.providers) else [],
     }
     return render(request, "generations/generate.html", context, status=status)
+
+
+def _provider_of(form: OperationForm) -> str | None:
+    """Who is to make it, as the form stands; None where there is nothing to choose."""
+    return form["provider"].value() if "provider" in form.fields else None
 
 
 def _words(operation: registry.Operation) -> dict[str, str]:
@@ -270,26 +275,31 @@ def _rehearsal_words() -> list[dict[str, str]]:
 def estimate(request: Any, kind: str = "video") -> HttpResponse:
     """What the form as it stands would cost, beside what there is."""
     operation = _operation_of(kind)
-    shown = _estimate(people.account_of(request), operation, inputs_of(operation, request.POST))
+    given, provider = inputs_of(operation, request.POST), request.POST.get("provider")
+    shown = _estimate(people.account_of(request), operation, given, provider)
     return render(request, "generations/_estimate.html", {"estimate": shown})
 
 
-def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any]) -> dict[str, str]:
+def _estimate(
+    account: UUID, operation: registry.Operation, given: dict[str, Any], provider: str | None
+) -> dict[str, str]:
     """The price in words, or why there is none. A text that is missing or wrong is priced as the example's."""
     texts = {of.name: _or_example(of, given, operation) for of in operation.fields if isinstance(of, fields.Text)}
     try:
-        quote = lifecycle.quote(operation.slug, given | texts)
+        quote = lifecycle.quote(operation.slug, given | texts, provider or None)
     except errors.BillingError as refusal:
         titles = {f"inputs.{of.name}": f"{of.title}: " for of in operation.fields}
         named = refusal.facts.get("fields", {}).items()
         wrong = [titles.get(name, "") + sentence for name, sentences in named for sentence in sentences]
         return {"problem": " ".join(wrong) or refusal.message}
-    values, _, _ = statement.values_now(account)
-    left = values.available - quote.estimate.max
+    values, available = statement.payable(account, takes_free_credits=quote.takes_free_credits)
+    free = values.available - available
+    left = available - quote.estimate.max
     return {
         "max": credits.display(quote.estimate.max),
         "explanation": f"{quote.estimate.explanation}.",
-        "available": credits.display(values.available),
+        "available": credits.display(available),
+        "free": credits.display(free) if free and left < 0 else "",
         "after": credits.display(left),
         "shortfall": credits.display(-left) if left < 0 else "",
     }
@@ -304,7 +314,7 @@ def _or_example(of: fields.Text, given: Mapping[str, Any], operation: registry.O
 
 # Refused
 
-TITLES = {"insufficient_credits": "Not enough credits"}
+TITLES = {"insufficient_credits": "Not enough credits", "free_credits_not_accepted": "Free credits cannot pay for this"}
 NOTHING = "Nothing was started and nothing was charged."
 NO_CREDITS = "Credits can be added by the people who run this desk."
 
@@ -326,9 +336,11 @@ def _refusal(refusal: errors.BillingError, of: lifecycle.Quote, account: UUID) -
         "resets_at": facts.get("resets_at"),
         "is_run_limit": facts.get("span") == "run",
     }
-    for name in ("required", "available", "shortfall", "limit", "used"):
+    for name in ("required", "available", "shortfall", "limit", "used", "free"):
         if name in facts:
             shown[name] = credits.display(credits.parse(facts[name]))
+    if facts.get("source") == "plan":
+        shown |= plans.way_up(account)
     if isinstance(refusal, errors.InsufficientCredits):
         values, _, _ = statement.values_now(account)
         shown["held"] = credits.display(values.held) if values.held else ""

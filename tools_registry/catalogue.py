@@ -1,7 +1,7 @@
 """The prices that Holdfast ships, in credits; rows that staff replace by newer ones.
 
 Local work is cheap: half a credit a second of standard video, one credit a square picture, half a credit for 1,000
-tokens of text.
+tokens of text. Until an account's first payment free credits pay only for what costs us nothing at a provider.
 """
 
 SHIPPED_COSTS = [
@@ -18,6 +18,7 @@ SHIPPED_COSTS = [
                 "1920x1080": "2",
             },
         },
+        "takes_free_credits": False,
         "note": "Shipped price",
     },
     {
@@ -27,18 +28,21 @@ SHIPPED_COSTS = [
             "per_piece": {"draft": "0.5", "standard": "1", "high": "2"},
             "size_factor": {"1024x1024": "1", "1536x1024": "1.5", "1024x1536": "1.5"},
         },
+        "takes_free_credits": False,
         "note": "Shipped price",
     },
     {
         "tool": "ai/script",
         "model": "per_token",
         "rates": {"per_1000_input": "0.1", "per_1000_output": "0.5", "minimum": "0.1"},
+        "takes_free_credits": False,
         "note": "Shipped price",
     },
     {
         "tool": "ai/threads",
         "model": "per_token",
         "rates": {"per_1000_input": "0.1", "per_1000_output": "0.5", "minimum": "0.1"},
+        "takes_free_credits": False,
         "note": "Shipped price",
     },
 ]

@@ -579,21 +579,28 @@ def test_a_spend_day_stands_once_and_its_parts_fit(books: Purse) -> None:
 
 
 LIMIT = (
-    "INSERT INTO billing_spendlimit (id, account_id, source, user_id, per_run, updated_at)"
-    " VALUES (gen_random_uuid(), '{account}', '{source}', {user}, {per_run}, now())"
+    "INSERT INTO billing_spendlimit (id, account_id, source, user_id, {what}, updated_at)"
+    " VALUES (gen_random_uuid(), '{account}', '{source}', {user}, {most}, now())"
 )
 
 
 def test_spend_limits_stand_once_and_name_their_member(purse: Purse) -> None:
     user = User.objects.create(username="ada").id
 
-    def sql(source: str, user: object = "NULL", per_run: int = 1) -> str:
-        return LIMIT.format(account=purse.id, source=source, user=user, per_run=per_run)
+    def sql(source: str, user: object = "NULL", most: int = 1, what: str = "per_run") -> str:
+        return LIMIT.format(account=purse.id, source=source, user=user, most=most, what=what)
 
     assert refused_by(sql("plan"), sql("plan")) == "spend_limit_once"
     assert refused_by(sql("member")) == "spend_limit_member_named"
     assert refused_by(sql("plan", user)) == "spend_limit_member_named"
-    assert refused_by(sql("plan", per_run=-1)) == "spend_limit_not_negative"
+    assert refused_by(sql("plan", most=-1)) == "spend_limit_not_negative"
+    for what, law in (
+        ("open_holds_max", "billing_spendlimit_open_holds_max_check"),
+        ("jobs_at_once_max", "billing_spendlimit_jobs_at_once_max_check"),
+    ):
+        assert refused_by(sql("person", what=what)) == "spend_limit_at_once_of_plan_or_staff"
+        assert refused_by(sql("member", user, what=what)) == "spend_limit_at_once_of_plan_or_staff"
+        assert refused_by(sql("staff", most=-1, what=what)) == law
 
 
 def test_people_belong_to_an_account_once(purse: Purse) -> None:
@@ -740,6 +747,8 @@ def shop(db: None) -> Shop:
         ("billing_plan_trial_days_check", "plan", {"slug": "b", "trial_days": -1}),
         ("billing_plan_position_check", "plan", {"slug": "b", "position": -1}),
         ("billing_plan_open_holds_max_check", "plan", {"slug": "b", "open_holds_max": -1}),
+        ("billing_plan_jobs_at_once_max_check", "plan", {"slug": "b", "jobs_at_once_max": -1}),
+        ("plan_jobs_at_once_positive", "plan", {"slug": "b", "jobs_at_once_max": 0}),
         ("purchase_amounts_positive", "purchase", {"amount_minor": 0}),
         ("purchase_amounts_positive", "purchase", {"credits": 0}),
         ("billing_purchase_amount_minor_check", "purchase", {"amount_minor": -1}),

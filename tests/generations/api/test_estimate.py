@@ -28,6 +28,7 @@ def test_an_estimate_says_min_typical_max_and_why(owner: Person, path: str) -> N
         "explanation": "4 s × 0.50 a second, standard, 1280 × 720",
         "available": "100",
         "affordable": True,
+        "free": "0",
     }
 
 
