@@ -1214,13 +1214,16 @@ class Allocation(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "plan period"
         constraints = [
             models.UniqueConstraint(name="allocation_account_id", fields=["account", "id"]),
             models.UniqueConstraint(name="allocation_once_a_period", fields=["account", "period"]),
+            models.UniqueConstraint(
+                name="allocation_one_an_invoice", fields=["stripe_invoice"], condition=~Q(stripe_invoice="")
+            ),
             models.CheckConstraint(name="allocation_credits_not_negative", condition=Q(credits__gte=0)),
         ]
         indexes = [
-            models.Index(name="allocation_invoice", fields=["stripe_invoice"], condition=~Q(stripe_invoice="")),
             models.Index(name="allocation_intent", fields=["stripe_intent"], condition=~Q(stripe_intent="")),
         ]
 

@@ -548,15 +548,13 @@ class AllocationAdmin(Sold):
         return when(row.created_at)
 
 
-def due_words(row: Dispute) -> str:
+def due_words(row: Dispute) -> tuple[str, str]:
     """When the evidence is due, and how long that is from now."""
     if row.evidence_due_at is None:
-        return "Stripe did not say"
+        return "–", "Stripe did not say when"
     left = row.evidence_due_at - now()
-    if left < timedelta(0):
-        return f"{row.evidence_due_at:%-d %B}, over"
     days = "within a day" if not left.days else f"in {left.days} day{'' if left.days == 1 else 's'}"
-    return f"{row.evidence_due_at:%-d %B}, {days}"
+    return f"{row.evidence_due_at:%-d %B}", "over" if left < timedelta(0) else f"{days}, given at Stripe"
 
 
 class OfSale(OfAccount):
@@ -688,7 +686,7 @@ class DisputeAdmin(OfSale):
         lots, is_open = self._lots(row), row.state == Dispute.State.OPEN
         frozen = sum(lot.remaining - lot.held for lot in lots if lot.is_frozen)
         held, spent = sum(lot.held for lot in lots), sum(lot.spent + lot.repaid for lot in lots)
-        due = [Figure("Evidence due", due_words(row), "given at Stripe", "alert")] if is_open else []
+        due = [Figure("Evidence due", *due_words(row), "alert")] if is_open else []
         return [
             *due,
             Figure("Frozen", credits.display(frozen), "cannot be spent until it ends"),
@@ -709,7 +707,7 @@ class DisputeAdmin(OfSale):
             Section("Its story", trail=story_of_dispute(row, self.currency(row))),
             Section(
                 "The credits that were bought with it",
-                ("Lot", "From", "Granted", "Spent", "Remaining", "Held", "State", "Spendable until"),
+                ("Lot", "From", "Granted", "Spent", "Remaining", "Held", "Spendable until"),
                 [
                     [
                         link(one),
@@ -718,7 +716,6 @@ class DisputeAdmin(OfSale):
                         money(one.spent + one.repaid),
                         money(one.remaining),
                         money(one.held),
-                        tag("frozen", "bad") if one.is_frozen else tag("free", "ok"),
                         until(one),
                     ]
                     for one in self._lots(row)

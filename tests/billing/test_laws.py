@@ -950,6 +950,12 @@ def test_a_change_of_a_plan_stands(change: PlanChange) -> None:
     assert refused_by(f"DELETE FROM billing_planchange WHERE id = '{change.id}'") == "plan_change_never_deleted"
 
 
+def test_an_invoice_pays_for_one_period(shop: Shop) -> None:
+    run(shop.changed("allocation", "stripe_invoice = 'in_1'"))
+    again = shop.copied("allocation", period="upgrade in_1", stripe_invoice="in_1", payment_id=None)
+    assert refused_by(again) == "allocation_one_an_invoice"
+
+
 # Gifts
 
 

@@ -110,6 +110,6 @@ def test_a_dispute_says_what_is_frozen_and_when_evidence_is_due(visit: Visit) ->
     page = visit("/admin/", STAFF)
     until_there(page, "/admin/billing/dispute/", "£25.00")
     expect(page.locator(".figures")).to_contain_text("1,400.00")
-    expect(page.locator(".figures")).to_contain_text(re.compile(r"\d+ \w+, in \d+ days"))
+    expect(page.locator(".figures")).to_contain_text(re.compile(r"in \d+ days, given at Stripe"))
     expect(page.locator(".notes")).to_contain_text("Answer it at Stripe, with the evidence")
     fits(visit, page.url)
