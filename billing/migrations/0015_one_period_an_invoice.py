@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0013_plans_changed_once")]
+    dependencies = [("billing", "0014_limits_at_once")]
 
     operations = [
         migrations.AlterModelOptions(name="allocation", options={"verbose_name": "plan period"}),
