@@ -159,7 +159,8 @@ def plan_act(request: Any, act: str) -> HttpResponse:
         return _refused(request, f"plan_{act}", refusal)
     if repeat is None:
         record_change(request, act, made)
-    messages.success(request, made.said)
+    if plans.awaited(plans.in_force(account)) is None:  # else the page says it as long as it is waited for
+        messages.success(request, made.said)
     return redirect("account_plan")
 
 

@@ -353,7 +353,7 @@ def columns_with(*own: str) -> tuple[str, ...]:
 def fields_with(*own: str) -> tuple[str, ...]:
     """What the row's page shows, in its order, and what of these kinds alone."""
     first = ("id_shown", "slug", "title", "price_shown", "credits_shown")
-    return (*first, *own, "offered_shown", "position", "stripe_shown", "made")
+    return (*first, *own, "offered_shown", "position", "made")
 
 
 class OnSale(WithActs, ReadOnly):
@@ -380,10 +380,6 @@ class OnSale(WithActs, ReadOnly):
     @display(description="State")
     def offered_shown(self, row: Any) -> Any:
         return tag("offered", "ok") if row.is_offered else tag("not offered")
-
-    @display(description="Price at Stripe")
-    def stripe_shown(self, row: Any) -> Any:
-        return at_stripe("prices", row.stripe_price)
 
     @display(description="Made")
     def made(self, row: Any) -> Any:
@@ -439,7 +435,9 @@ class PlanAdmin(OnSale):
     acts = (ChangePlan(), StopPlan())
     list_acts = (NewPlan(),)
     list_display = columns_with("day_shown")
-    fields = fields_with("day_shown", "rollover_shown", "trial_shown", "holds_shown", "jobs_shown", "features_shown")
+    fields = fields_with(
+        "day_shown", "rollover_shown", "trial_shown", "holds_shown", "jobs_shown", "features_shown", "stripe_shown"
+    )  # fmt: skip
 
     def figures(self, row: Any) -> list[Figure]:
         states = dict(Enrollment.objects.filter(plan=row).values_list("state").annotate(count=Count("id")).order_by())
@@ -472,6 +470,10 @@ class PlanAdmin(OnSale):
     @display(description="Open holds at once")
     def holds_shown(self, row: Plan) -> Any:
         return "no limit" if row.open_holds_max is None else row.open_holds_max
+
+    @display(description="Price at Stripe")
+    def stripe_shown(self, row: Any) -> Any:
+        return at_stripe("prices", row.stripe_price)
 
     @display(description="Jobs at once")
     def jobs_shown(self, row: Plan) -> Any:
