@@ -75,8 +75,9 @@ def refuse_too_many(limits: Iterable[Limit], holds: int, holds_max: int, jobs: i
     jobs_max, source = min(jobs_bound)
     if jobs + more_jobs > jobs_max:
         raise TooManyJobsAtOnce(
-            f"{'Your plan' if source == 'plan' else 'This account'} runs up to {jobs_max} at once, and {jobs} "
-            f"{'is' if jobs == 1 else 'are'} under way. Nothing was started and nothing was charged.",
+            f"{'Your plan' if source == 'plan' else 'This account'} runs up to {jobs_max} "
+            f"{'job' if jobs_max == 1 else 'jobs'} at once, and {jobs} {'is' if jobs == 1 else 'are'} under way. "
+            "Nothing was started and nothing was charged.",
             jobs_at_once=jobs,
             jobs_at_once_max=jobs_max,
             source=source,

@@ -62,7 +62,7 @@ _PLAN = {
     "trial_days": 0,
     "jobs_at_once_max": 15,
     "open_holds_max": 30,
-    "features": ["Up to 300 of them a day", "Bought credits have no daily cap", "Up to 15 at once"],
+    "features": ["Up to 300 of them a day", "Bought credits have no daily cap", "Up to 15 jobs at once"],
 }
 
 

@@ -94,7 +94,7 @@ def _lines(row: Enrollment) -> list[str]:
             f"Up to {plans.whole(plan.per_day)} plan and promotional credits may be spent a day; bought ones any day."
         )
     if plan.jobs_at_once_max is not None:
-        said.append(f"Up to {plan.jobs_at_once_max} jobs can be under way at once.")
+        said.append(f"Jobs under way at once: up to {plan.jobs_at_once_max}.")
     return said
 
 

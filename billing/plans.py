@@ -687,7 +687,8 @@ def whole(micro: int) -> str:
 
 def features(plan: Plan) -> list[str]:
     """What the plan offers besides its credits, how much of it at once included."""
-    at_once = [f"Up to {plan.jobs_at_once_max} at once"] if plan.jobs_at_once_max is not None else []
+    most = plan.jobs_at_once_max
+    at_once = [] if most is None else ["One job at once"] if most == 1 else [f"Up to {most} jobs at once"]
     return [*plan.features, *at_once]
 
 

@@ -24,7 +24,7 @@ from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from tools_registry import fields, pricing, registry
 
-from . import explain, lifecycle, offers, prose, providers
+from . import explain, lifecycle, offers, prose, providers, routes
 from .links import output_url
 from .models import Generation, Output
 from .offers import Offer
@@ -282,7 +282,7 @@ def estimate(request: Any, kind: str = "video") -> HttpResponse:
 
 def _estimate(
     account: UUID, operation: registry.Operation, given: dict[str, Any], provider: str | None
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """The price in words, or why there is none. A text that is missing or wrong is priced as the example's."""
     texts = {of.name: _or_example(of, given, operation) for of in operation.fields if isinstance(of, fields.Text)}
     try:
@@ -295,13 +295,23 @@ def _estimate(
     values, available = statement.payable(account, takes_free_credits=quote.takes_free_credits)
     free = values.available - available
     left = available - quote.estimate.max
-    return {
+    return (_instead_of_free(quote, free) if free and left < 0 else {}) | {
         "max": credits.display(quote.estimate.max),
         "explanation": f"{quote.estimate.explanation}.",
         "available": credits.display(available),
-        "free": credits.display(free) if free and left < 0 else "",
         "after": credits.display(left),
         "shortfall": credits.display(-left) if left < 0 else "",
+    }
+
+
+def _instead_of_free(of: lifecycle.Quote, free: int) -> dict[str, Any]:
+    """The free credits that cannot pay yet, and what can be done about it."""
+    here = (one.title for one in routes.offered(of.operation.slug) if not one.is_real)
+    return {
+        "free": credits.display(free),
+        "can_buy": bool(packs.offered()),
+        "no_credits": NO_CREDITS,
+        "instead": next(here, ""),
     }
 
 

@@ -39,7 +39,7 @@ def test_a_plan_runs_so_many_jobs_at_once(purse: Purse) -> None:
     purse.place(1, owner="user:1")  # a hold of the API is no job
     purse.capture(first)
     purse.place(1)
-    with pytest.raises(errors.TooManyJobsAtOnce, match="Your plan runs up to 2 at once, and 2 are under way"):
+    with pytest.raises(errors.TooManyJobsAtOnce, match="Your plan runs up to 2 jobs at once, and 2 are under way"):
         purse.place(1)
     purse.charge(1)  # what is spent at once is never under way
 

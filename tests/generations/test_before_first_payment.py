@@ -45,6 +45,11 @@ def ada(real_provider: None) -> Person:
     return person
 
 
+@pytest.fixture
+def stripe_is_set_up(settings: Any) -> None:
+    settings.STRIPE_IS_SET_UP = True
+
+
 # Free credits
 
 
@@ -86,13 +91,15 @@ def test_the_estimate_is_honest_about_them(ada: Person) -> None:
     assert (answer["available"], answer["affordable"], answer["free"]) == ("800", True, "0")
 
 
-def test_the_page_says_so_before_and_after_the_button_is_pressed(ada: Person) -> None:
+def test_the_page_says_so_before_and_after_the_button_is_pressed(ada: Person, stripe_is_set_up: None) -> None:
     browser = Client()
     browser.force_login(ada.user, backend="config.sign_in.EmailBackend")
     form = SHORT | {"prompt": "A lighthouse", "key": "k"}
     shown = browser.post("/generate/video/estimate", form | {"provider": "rehearsal"}).content.decode()
     assert "Free credits cannot pay for this yet" in shown
     assert "300.00" in shown
+    assert "Buy any pack" in shown
+    assert "This machine makes it for free credits now." in shown
     shown = browser.post("/generate/video/estimate", form | {"provider": "local"}).content.decode()
     assert "Free credits" not in shown
     answer = browser.post("/generate", form | {"provider": "rehearsal"})
@@ -234,13 +241,8 @@ def test_the_refusal_names_the_plan_and_leads_to_a_larger_one(ada: Person, strip
     browser.force_login(ada.user, backend="config.sign_in.EmailBackend")
     page = browser.post("/generate", SHORT | {"prompt": "x", "provider": "local", "key": "k"})
     assert page.status_code == 429
-    assert "Your plan runs up to 1 at once, and 1 is under way" in page.content.decode()
+    assert "Your plan runs up to 1 job at once, and 1 is under way" in page.content.decode()
     assert "see larger plans" in page.content.decode()
-
-
-@pytest.fixture
-def stripe_is_set_up(settings: Any) -> None:
-    settings.STRIPE_IS_SET_UP = True
 
 
 def test_the_ceiling_costs_one_question_once_a_payment_has_settled(
