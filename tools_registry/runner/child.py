@@ -119,9 +119,9 @@ def _carry_out(path: str, packages: Sequence[str]) -> tuple[bytes, bytes]:
         return ANSWERED, encode(function(inputs, files))
     except BadInput as error:
         return BAD_INPUT, json.dumps(error.fields).encode()
-    except MemoryError:
-        return OUT_OF_MEMORY, b""
     except BaseException as error:  # SystemExit too: a function answers or fails, it does not end the process
+        if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:  # as DuckDB calls it
+            return OUT_OF_MEMORY, b""
         return CRASHED, _sentence(error).encode("utf-8", "replace")
 
 

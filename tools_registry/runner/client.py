@@ -246,7 +246,7 @@ def _sentence(stopped: str, limits: Limits) -> str:
         "time": f"It took longer than {limits.seconds} seconds.",
         "memory": f"It needed more than {limits.memory_mb} MB of memory.",
         "output": f"What it made is larger than {limits.output_bytes:,} bytes.",
-        "crash": "It ended without an answer.",
+        "crash": f"It ended without an answer; perhaps it needed more than {limits.memory_mb} MB of memory.",
     }[stopped]
 
 
