@@ -92,9 +92,9 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "second_plan",
-            "An account pays for two plans",
-            "Its first plan stays in force, and what the second paid for was granted. End the second subscription at "
-            "Stripe and give its money back there.",
+            "An account paid for two plans",
+            "Its first plan stays in force. The second is ended at Stripe, and its money given back, by itself: see "
+            "that both have happened, under the account’s refunds.",
         ),
         Kind(
             "dispute_open",
@@ -111,6 +111,18 @@ KINDS: dict[str, Kind] = {
             "switch its auto top-up off, if that is not its owner.",
             page_of_key="admin:billing_account_change",
             about="The account",
+        ),
+        Kind(
+            "sign_ups_bounded",
+            "Many sign-ups from one network",
+            "More of them are refused until tomorrow; accounts that are there go on. If it is a school or an office "
+            "that you know, make accounts for them (`create_person`) or raise SIGN_UPS_OF_NETWORK_MAX. Then close it.",
+        ),
+        Kind(
+            "free_plans_wait",
+            "Many new accounts from one network",
+            "Each of them gets its first free credits on the first day on which there is room for it, by itself. Look "
+            "at the newest accounts: freeze those that are one person’s. Then close this.",
         ),
         Kind(
             "refund_failed",

@@ -21,6 +21,8 @@ from . import chain, credits, errors, limits, steps
 
 GRACE = timedelta(days=7)
 FAR = datetime.max.replace(tzinfo=UTC)
+JOB = "job"
+"""The owner of holds for work that runs here."""
 SPENDING = frozenset({"capture", "draw", "late_capture", "charge"})
 
 OPEN, CAPTURED, RELEASED, EXPIRED = "open", "captured", "released", "expired"
@@ -189,6 +191,7 @@ class Head(Row):
     moved_at: datetime | None
     is_frozen: bool
     open_holds: int = 0
+    open_jobs: int = 0
 
     @property
     def available(self) -> int:
@@ -252,6 +255,8 @@ class Book:
         # Never before the line above, even when the machine's clock was set back.
         self.now = max(now, head.moved_at) if head.moved_at else now
         self.open_holds_max = open_holds_max
+        # Whether it has paid for anything; known where a step asks for it.
+        self.has_paid = False
         self.bound: list[limits.Limit] = []
         self.used: dict[tuple[int | None, date], limits.Use] = {}
         self.lots: dict[UUID, Lot] = {}
@@ -487,20 +492,26 @@ class Book:
 
     # Refusals that several verbs share
 
-    def _refuse_spending(self, step: steps.Step, amount: int, *, opens_hold: bool) -> int | None:
+    def _refuse_spending(self, step: steps.Spend) -> int | None:
         """Refuses in the order of the contract; else the most that may come from plan and promotional lots."""
-        head = self.head
+        head, amount = self.head, step.amount
         if head.is_frozen:
             raise errors.AccountFrozen
         if head.debt:
             raise errors.AccountInDebt(debt=credits.format(head.debt))
-        if opens_hold and head.open_holds >= self.open_holds_max:
-            raise errors.TooManyOpenHolds(open_holds=head.open_holds, open_holds_max=self.open_holds_max)
+        if isinstance(step, steps.PlaceHold):
+            jobs = _jobs(step)
+            limits.refuse_too_many(self.bound, head.open_holds, self.open_holds_max, head.open_jobs, jobs)
         uncapped = sum(lot.free for lot in self._burning() if not lot.is_capped)
-        allowed = limits.allowance(self.bound, self.used, self.now.date(), step.user, amount, uncapped)
+        takes_free = step.takes_free_credits or self.has_paid
+        # Where nothing comes from the lots that a plan's limits bind, these limits bind nothing.
+        bound = self.bound if takes_free else [limit for limit in self.bound if limit.source != "plan"]
+        allowed = limits.allowance(bound, self.used, self.now.date(), step.user, amount, uncapped)
+        if not takes_free and uncapped < amount and uncapped < head.available:
+            raise not_accepted(amount, uncapped, head.available)
         if amount > head.available:
             raise insufficient(amount, head.available)
-        return allowed
+        return allowed if takes_free else 0
 
     def _refuse_balance(self, amount: int) -> None:
         if amount <= 0 or amount > credits.AMOUNT_MAX:
@@ -568,7 +579,7 @@ class Book:
         references = [reference for reference, _ in step.shares]
         if len(set(references)) < len(references):
             raise errors.ShareNotOpen(share=max(references, key=references.count))
-        allowed = self._refuse_spending(step, amount, opens_hold=True)
+        allowed = self._refuse_spending(step)
         # refusing ends
 
         parts = self._take(amount, allowed)
@@ -606,6 +617,7 @@ class Book:
         self._spend(step.user, today, amount, sum(part for lot, part in parts if lot.is_capped))
         self._touch(self.head)
         self.head.open_holds += 1
+        self.head.open_jobs += _jobs(step)
         return self._line(step, "hold", amount, moves, hold=hold)
 
     def open_share(self, step: steps.OpenShare) -> Share:
@@ -723,7 +735,7 @@ class Book:
     def charge(self, step: steps.Charge) -> Line:
         if step.amount < 0 or step.amount > credits.AMOUNT_MAX:
             raise errors.InvalidInstruction(amount=credits.format(step.amount))
-        allowed = self._refuse_spending(step, step.amount, opens_hold=False)
+        allowed = self._refuse_spending(step)
         # refusing ends
 
         moves, capped = self._spend_free(step.amount, allowed)
@@ -950,6 +962,7 @@ class Book:
         hold.state = state
         hold.ended_at = self.now
         self.head.open_holds -= 1
+        self.head.open_jobs -= hold.owner == JOB and not hold.is_envelope
         return moves, frozen
 
     def _spend_free(self, amount: int, capped_max: int | None = None) -> tuple[Moves, int]:
@@ -971,6 +984,22 @@ def insufficient(amount: int, available: int) -> errors.InsufficientCredits:
         available=credits.format(available),
         shortfall=credits.format(amount - available),
     )
+
+
+def not_accepted(amount: int, accepted: int, available: int) -> errors.FreeCreditsNotAccepted:
+    """The refusal of free credits, with those that can pay. What is missing is what even all together lack."""
+    facts = {"shortfall": credits.format(amount - available)} if amount > available else {}
+    return errors.FreeCreditsNotAccepted(
+        required=credits.format(amount),
+        available=credits.format(accepted),
+        free=credits.format(available - accepted),
+        **facts,
+    )
+
+
+def _jobs(step: steps.PlaceHold) -> int:
+    """How many jobs begin with the hold: one, or one for each share."""
+    return max(1, len(step.shares)) if step.owner == JOB else 0
 
 
 def _merged(moves: Moves) -> Moves:

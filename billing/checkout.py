@@ -77,6 +77,14 @@ class TooManyPurchases(errors.BillingError):
     can_retry = True
 
 
+class NoCustomer(errors.BillingError):
+    code = "no_customer"
+    status = 409
+    sentence = "There is nothing to see at Stripe yet."
+    reason = "This account has never bought anything, so Stripe knows neither a card nor an invoice of it."
+    action = "Buy a pack or subscribe to a plan first."
+
+
 class BuyingFrozen(errors.AccountFrozen):
     sentence = "This account is frozen. Nothing was bought and nothing was paid."
 
@@ -266,10 +274,23 @@ def check_address(name: str, address: str) -> None:
 # The portal
 
 
-def portal(account: UUID, email: str, return_url: str) -> str:
-    """Where the account's people see their invoices, change how they pay, and cancel; plans are changed here."""
+def has_customer(account: UUID) -> bool:
+    """Says whether Stripe knows the account."""
+    return Customer.objects.filter(account=account, stripe_customer__isnull=False).exists()
+
+
+def portal(account: UUID, return_url: str) -> str:
+    """Where the account's people see their invoices, change how they pay, and cancel; plans are changed here.
+
+    Raises NoCustomer, NotSetUp, StripeUnavailable, InvalidFields.
+    """
+    if not settings.STRIPE_IS_SET_UP:
+        raise NotSetUp
     check_address("return_url", return_url)
-    customer, arranged = customer_of(account, email), _portal_arrangement()
+    customer = Customer.objects.filter(account=account).values_list("stripe_customer", flat=True).first()
+    if customer is None:
+        raise NoCustomer
+    arranged = _portal_arrangement()
     session = _asked(
         "portal",
         lambda: client().v1.billing_portal.sessions.create(

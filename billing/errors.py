@@ -63,6 +63,15 @@ class TooManyOpenHolds(BillingError):
     can_retry = True
 
 
+class TooManyJobsAtOnce(BillingError):
+    code = "too_many_jobs_at_once"
+    status = 429
+    sentence = "Too many jobs are under way together. Nothing was started and nothing was charged."
+    reason = "An account may have only so many jobs under way at once."
+    action = "Wait for one of them to end, then try again."
+    can_retry = True
+
+
 class SpendLimitReached(BillingError):
     code = "spend_limit_reached"
     status = 403
@@ -79,6 +88,17 @@ class InsufficientCredits(BillingError):
     reason = "This costs more than the account has available."
     action = "Add credits, or choose something smaller."
     can_retry = True
+
+
+class FreeCreditsNotAccepted(BillingError):
+    code = "free_credits_not_accepted"
+    status = 402
+    sentence = "Free credits cannot pay for this yet. Nothing was started and nothing was charged."
+    reason = (
+        "Until your first payment, plan and promotional credits pay only for what costs nobody anything. For this, "
+        "bought credits are needed."
+    )
+    action = "Buy any pack or plan: from then on all your credits pay for everything."
 
 
 # Holds, shares and the losers of their races

@@ -59,15 +59,31 @@ def once(account: UUID, key: ledger.Key | None, write: Callable[[], None]) -> le
         if not ledger.lock([account]):
             raise errors.AccountNotFound
         if key is not None:
-            of = {"account_id": account, "actor": key.actor, "scope": key.scope, "key": key.key}
-            known = IdempotencyKey.objects.filter(**of).first()
+            known = repeat_of(account, key)
             if known is not None:
-                if bytes(known.fingerprint) != key.fingerprint:
-                    raise errors.IdempotencyConflict
-                return ledger.Repeat(known.status, known.made)
-            IdempotencyKey.objects.create(**of, fingerprint=key.fingerprint, status=key.status, made=key.made)
+                return known
+            IdempotencyKey.objects.create(
+                **_names(account, key), fingerprint=key.fingerprint, status=key.status, made=key.made
+            )
         write()
     return None
+
+
+def repeat_of(account: UUID, key: ledger.Key | None) -> ledger.Repeat | None:
+    """What the key made, where it was used before. Not the last word without the account's lock, which `once` takes.
+
+    Raises IdempotencyConflict.
+    """
+    known = IdempotencyKey.objects.filter(**_names(account, key)).first() if key is not None else None
+    if key is None or known is None:
+        return None
+    if bytes(known.fingerprint) != key.fingerprint:
+        raise errors.IdempotencyConflict
+    return ledger.Repeat(known.status, known.made)
+
+
+def _names(account: UUID, key: ledger.Key) -> dict[str, Any]:
+    return {"account_id": account, "actor": key.actor, "scope": key.scope, "key": key.key}
 
 
 def answer(request: Any, outcome: ledger.Outcome, status: int, body: Any) -> Response:

@@ -24,7 +24,7 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 
-from . import alerts, book, errors, limits, steps
+from . import alerts, book, errors, limits, steps, trust
 from .columns import BigInts, Blobs, Bools, Column, Days, Ints, Moments, SmallInts, Texts, Uuids
 from .models import Account, new_id
 from .tables import Piece, Table, statement
@@ -268,16 +268,21 @@ def _repeats(group: Group, outcome: Outcome, keys: Keys) -> bool:
 # Find: everything the groups need, in a few queries whatever their number
 
 _CONTEXT = b"""
-SELECT 'limit', account_id, user_id, source, NULL::date, per_run, per_day, per_month
+SELECT 'limit', account_id, user_id, source, NULL::date, per_run, per_day, per_month, open_holds_max, jobs_at_once_max
   FROM billing_spendlimit WHERE account_id = ANY($1)
 UNION ALL
-SELECT 'day', account_id, user_id, NULL, day, spent, spent_capped, 0
+SELECT 'day', account_id, user_id, NULL, day, spent, spent_capped, 0, 0, 0
   FROM billing_spendday spend
  WHERE account_id = ANY($1) AND day >= date_trunc('month', holdfast_now() AT TIME ZONE 'UTC')::date
    AND EXISTS (SELECT FROM billing_spendlimit bound WHERE bound.account_id = spend.account_id)
 UNION ALL
-SELECT 'open', account_id, NULL, NULL, NULL, count(*), 0, 0
-  FROM billing_hold WHERE account_id = ANY($1) AND ended_at IS NULL GROUP BY account_id
+SELECT 'open', account_id, NULL, NULL, NULL, count(*), coalesce(sum(jobs), 0)::bigint, 0, 0, 0
+  FROM (SELECT account_id, CASE WHEN owner <> 'job' THEN 0 WHEN NOT is_envelope THEN 1
+                                ELSE (SELECT count(*) FROM billing_share part
+                                       WHERE part.account_id = hold.account_id AND part.hold_id = hold.id
+                                         AND part.state = 'open') END AS jobs
+          FROM billing_hold hold WHERE account_id = ANY($1) AND ended_at IS NULL) open
+ GROUP BY account_id
 """
 _LOT_COLUMNS = b"""
 SELECT account_id, id, source, is_promotional, amount, remaining, held, spent, expired, taken, repaid, priority,
@@ -332,6 +337,7 @@ class _Asked:
     locked: Any
     lots: Any
     context: Any
+    paid: Any
     holds: Any
     keys: Any
 
@@ -339,7 +345,9 @@ class _Asked:
 def _lock_and_ask(outcomes: list[Outcome]) -> _Asked:
     every = [(outcome.group.account, step) for outcome in outcomes for step in outcome.group.steps]
     accounts = Uuids({outcome.group.account for outcome in outcomes})
-    spenders = Uuids({account for account, step in every if isinstance(step, steps.PlaceHold | steps.Charge)})
+    spending = [(account, step) for account, step in every if isinstance(step, steps.Spend)]
+    spenders = Uuids({account for account, _ in spending})
+    wary = Uuids({account for account, step in spending if not step.takes_free_credits})
     holds = Uuids({step.hold for _, step in every if isinstance(step, steps.OfHold)})
     return _Asked(
         outcomes,
@@ -348,6 +356,7 @@ def _lock_and_ask(outcomes: list[Outcome]) -> _Asked:
         _ask(_LOCK, accounts),
         _ask(_LOTS, accounts),
         _ask(_CONTEXT, spenders) if spenders else None,
+        _ask(trust.HAVE_PAID, wary) if wary else None,
         _ask(_HOLDS, accounts, holds) if holds else None,
         _ask_keys(outcomes),
     )
@@ -360,13 +369,15 @@ def _open_books(asked: _Asked) -> tuple[dict[UUID, book.Book], Keys]:
     books = {row[0]: book.Book(row[0], book.Head(*row[:-1]), heads[-1][-1], open_holds_max) for row in heads}
     for row in asked.lots.fetchall():
         books[row[0]].lots[row[1]] = book.Lot(*row)
-    for what, account, user, source, day, a, b, c in asked.context.fetchall() if asked.context else ():
+    for what, account, user, source, day, a, b, c, d, e in asked.context.fetchall() if asked.context else ():
         if what == "limit":
-            books[account].bound.append(limits.Limit(source, user, a, b, c))
+            books[account].bound.append(limits.Limit(source, user, a, b, c, d, e))
         elif what == "day":
             books[account].used[user, day] = limits.Use(a, b)
         else:
-            books[account].head.open_holds = a
+            books[account].head.open_holds, books[account].head.open_jobs = a, b
+    for (account,) in asked.paid.fetchall() if asked.paid else ():
+        books[account].has_paid = True
     envelopes = Uuids()
     for row in asked.holds.fetchall() if asked.holds else ():
         hold = book.Hold(*row)
@@ -379,6 +390,11 @@ def _open_books(asked: _Asked) -> tuple[dict[UUID, book.Book], Keys]:
     _find_spendings(books, asked.steps, asked.accounts)
     _find_payments(books, asked.steps, asked.accounts)
     return books, {row[:4]: row[4:] for row in asked.keys.fetchall()} if asked.keys else {}
+
+
+def have_paid(accounts: Iterable[UUID]) -> set[UUID]:
+    """Those of the accounts whose free credits pay for everything: they have paid for something. One query."""
+    return {account for (account,) in _query(trust.HAVE_PAID, Uuids(accounts))}
 
 
 def _ask_keys(outcomes: list[Outcome]) -> Any:

@@ -1,7 +1,8 @@
 """Spend limits: pure rules over rows handed in. Amounts are microcredits, days and months are UTC.
 
 A plan's limit binds only what comes from plan and promotional lots; staff's replaces the plan's and binds everything,
-as the account's own (person) and a member's do, which only tighten.
+as the account's own (person) and a member's do, which only tighten. How much may be under way at once a plan or staff
+say, whatever pays for it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from . import credits
-from .errors import SpendLimitReached
+from .errors import SpendLimitReached, TooManyJobsAtOnce, TooManyOpenHolds
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Limit:
     per_run: int | None
     per_day: int | None
     per_month: int | None
+    open_holds_max: int | None = None
+    jobs_at_once_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,32 @@ def use(days: Days, today: date, *, user: int | None = None, month: bool = False
             spent += row.spent
             capped += row.spent_capped
     return Use(spent, capped)
+
+
+def refuse_too_many(limits: Iterable[Limit], holds: int, holds_max: int, jobs: int, more_jobs: int) -> None:
+    """Raises TooManyOpenHolds where `holds` are open and no more may be; TooManyJobsAtOnce where `more_jobs` beside the
+    `jobs` under way are too many.
+
+    Of the limits the tightest binds; `holds_max` is the installation's own.
+    """
+    bound = in_force(limits, None)
+    holds_bound = [(limit.open_holds_max, limit.source) for limit in bound if limit.open_holds_max is not None]
+    holds_max, source = min([(holds_max, ""), *holds_bound])
+    if holds >= holds_max:
+        raise TooManyOpenHolds(open_holds=holds, open_holds_max=holds_max, **({"source": source} if source else {}))
+    jobs_bound = [(limit.jobs_at_once_max, limit.source) for limit in bound if limit.jobs_at_once_max is not None]
+    if not jobs_bound or not more_jobs:
+        return
+    jobs_max, source = min(jobs_bound)
+    if jobs + more_jobs > jobs_max:
+        raise TooManyJobsAtOnce(
+            f"{'Your plan' if source == 'plan' else 'This account'} runs up to {jobs_max} "
+            f"{'job' if jobs_max == 1 else 'jobs'} at once, and {jobs} {'is' if jobs == 1 else 'are'} under way. "
+            "Nothing was started and nothing was charged.",
+            jobs_at_once=jobs,
+            jobs_at_once_max=jobs_max,
+            source=source,
+        )
 
 
 def day_resets_at(today: date) -> datetime:

@@ -409,7 +409,7 @@ class EntryText(models.Model):
 
 
 class SpendLimit(models.Model):
-    """The most that may be committed in a run, a UTC day, a UTC month. Null means no limit of that kind.
+    """The most that may be committed in a run, a UTC day, a UTC month, and at once. Null means no limit of that kind.
 
     A plan's row binds what comes from plan and promotional credits; staff's row replaces the plan's and binds
     everything; person's (the account's own) and member's only tighten.
@@ -428,6 +428,9 @@ class SpendLimit(models.Model):
     per_run = models.BigIntegerField(null=True, blank=True)
     per_day = models.BigIntegerField(null=True, blank=True)
     per_month = models.BigIntegerField(null=True, blank=True)
+    # How many open holds, and how many jobs under way, the account may have together: a plan's or staff's.
+    open_holds_max = models.PositiveSmallIntegerField(null=True, blank=True)
+    jobs_at_once_max = models.PositiveSmallIntegerField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -444,6 +447,10 @@ class SpendLimit(models.Model):
                 condition=(Q(per_run=None) | Q(per_run__gte=0))
                 & (Q(per_day=None) | Q(per_day__gte=0))
                 & (Q(per_month=None) | Q(per_month__gte=0)),
+            ),
+            models.CheckConstraint(
+                name="spend_limit_at_once_of_plan_or_staff",
+                condition=Q(source__in=["plan", "staff"]) | Q(open_holds_max=None, jobs_at_once_max=None),
             ),
         ]
 
@@ -753,7 +760,10 @@ class Plan(models.Model):
     rollover_max = models.BigIntegerField(null=True, blank=True)
     trial_days = models.PositiveSmallIntegerField(default=0)
     trial_credits = models.BigIntegerField(default=0, help_text="Granted as promotional for a trial's period")
+    # Of these no more at once than OPEN_HOLDS_MAX, whatever stands here; null: no other limit.
     open_holds_max = models.PositiveSmallIntegerField(null=True, blank=True)
+    # How many of them may be jobs that run here; null: no limit of their own.
+    jobs_at_once_max = models.PositiveSmallIntegerField(null=True, blank=True)
     features = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     stripe_price = models.CharField(max_length=255, blank=True)
     position = models.PositiveSmallIntegerField(default=100)
@@ -766,6 +776,9 @@ class Plan(models.Model):
                 name="plan_credits_not_negative", condition=Q(monthly_credits__gte=0) & Q(trial_credits__gte=0)
             ),
             models.CheckConstraint(name="plan_per_day_not_negative", condition=Q(per_day=None) | Q(per_day__gte=0)),
+            models.CheckConstraint(
+                name="plan_jobs_at_once_positive", condition=Q(jobs_at_once_max=None) | Q(jobs_at_once_max__gt=0)
+            ),
         ]
         ordering = ["position", "price_minor"]
 
@@ -934,7 +947,7 @@ class AutoTopUp(models.Model):
         permissions = [("stop_top_up", "Can switch an account's auto top-up off")]
 
     def __str__(self) -> str:
-        return f"auto top-up of {self.account_id}"
+        return f"Auto top-up of {self.account}"
 
 
 # What a refund or a dispute is about: a pack that was bought, or a paid period of a plan.
@@ -1090,6 +1103,9 @@ class Enrollment(models.Model):
     period_end = models.DateTimeField(null=True, blank=True)
     ends_with_period = models.BooleanField(default=False)
     grace_until = models.DateTimeField(null=True, blank=True)
+    # Paid for beside another plan: over at once; undone when Stripe has ended it and has been asked for the refunds.
+    is_second = models.BooleanField(default=False)
+    undone_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -1105,11 +1121,75 @@ class Enrollment(models.Model):
                 name="enrollment_ended_at_its_end",
                 condition=(Q(state="ended") & Q(ended_at__isnull=False)) | (~Q(state="ended") & Q(ended_at=None)),
             ),
+            models.CheckConstraint(
+                name="enrollment_second_is_over",
+                condition=Q(is_second=False, undone_at=None) | Q(is_second=True, state="ended"),
+            ),
         ]
-        indexes = [models.Index(name="enrollment_of_account", fields=["account"])]
+        indexes = [
+            models.Index(name="enrollment_of_account", fields=["account"]),
+            models.Index(
+                name="enrollment_to_undo", fields=["ended_at"], condition=Q(is_second=True) & Q(undone_at=None)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.plan} ({self.state})"
+
+
+class PlanChange(models.Model):
+    """One thing asked of Stripe about a plan that goes on: stored before it is sent, and taken there once.
+
+    ASKED → DONE | REFUSED. One at a time for each enrollment. Credits never come by it, but by the invoice that it
+    makes. What was refused may be asked for again by the same client's key: then it is ASKED once more.
+    """
+
+    class State(models.TextChoices):
+        ASKED = "asked"
+        DONE = "done"
+        REFUSED = "refused"
+
+    class Act(models.TextChoices):
+        UPGRADE = "upgrade"
+        DOWNGRADE = "downgrade"
+        SWITCH_TRIAL = "switch_trial"
+        CANCEL = "cancel"  # with the period
+        END = "end"  # at once: nothing is paid for
+        KEEP = "keep"
+        RESUME = "resume"
+        SETTLE = "settle"
+
+    # With `tries` Stripe's idempotency key.
+    id = row_id()
+    account = of_account()
+    enrollment = in_account("billing.Enrollment")
+    user = a_person(null=True, blank=True)
+    act = models.CharField(max_length=20, choices=Act.choices)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    # The object at Stripe and the parameters, as they are sent, also when they are sent again.
+    stripe_name = models.CharField(max_length=255)
+    asks = models.JSONField(default=dict, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ASKED)
+    tries = models.PositiveSmallIntegerField(default=1)
+    said = models.CharField(max_length=500, help_text="What it means, in words")
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="plan_change_account_id", fields=["account", "id"]),
+            models.UniqueConstraint(
+                name="plan_change_one_at_a_time", fields=["enrollment"], condition=Q(state="asked")
+            ),
+            models.CheckConstraint(
+                name="plan_change_ended_at_its_end",
+                condition=(Q(state="asked") & Q(ended_at=None)) | (~Q(state="asked") & Q(ended_at__isnull=False)),
+            ),
+        ]
+        indexes = [models.Index(name="plan_change_newest", fields=["enrollment", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.act} ({self.state})"
 
 
 class Allocation(models.Model):
@@ -1134,18 +1214,23 @@ class Allocation(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "plan period"
         constraints = [
             models.UniqueConstraint(name="allocation_account_id", fields=["account", "id"]),
             models.UniqueConstraint(name="allocation_once_a_period", fields=["account", "period"]),
+            models.UniqueConstraint(
+                name="allocation_one_an_invoice", fields=["stripe_invoice"], condition=~Q(stripe_invoice="")
+            ),
             models.CheckConstraint(name="allocation_credits_not_negative", condition=Q(credits__gte=0)),
         ]
         indexes = [
-            models.Index(name="allocation_invoice", fields=["stripe_invoice"], condition=~Q(stripe_invoice="")),
             models.Index(name="allocation_intent", fields=["stripe_intent"], condition=~Q(stripe_intent="")),
         ]
 
     def __str__(self) -> str:
-        return self.period
+        """Whose period it is, and which: "Pro, 21 Nov 2026 to 21 Dec 2026"."""
+        what = "upgrade to " if self.period.startswith("upgrade ") else "trial of " if self.period == "trial" else ""
+        return f"{what}{self.plan}, {self.starts_at:%-d %b %Y} to {self.ends_at:%-d %b %Y}"
 
 
 # Gifts

@@ -5,6 +5,7 @@ The page that explains a line knows the work behind it as well, so it stands in 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -68,6 +69,12 @@ def record_refusal(request: Any, act: str, refusal: BillingError) -> None:
             facts=refusal.facts,
             request_id=getattr(request, "request_id", ""),
         )
+
+
+def since_of(request: Any) -> int:
+    """When the page was opened first; now, for what no page of ours wrote."""
+    text, now = request.GET.get("since", ""), int(time.time())
+    return min(int(text), now) if text.isascii() and text.isdigit() and len(text) <= 11 else now
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
 
-from . import plans
+from . import networks, plans
 from .models import Account, Membership, Token
 
 SESSION_ACCOUNT = "account"
@@ -52,10 +52,16 @@ def open_account(user: Any) -> Account:
     return own
 
 
-def enroll_verified(email_address: EmailAddress, **_: Any) -> None:
-    """Whoever has shown that an address is theirs is on the Free plan, if on none yet (allauth's `email_confirmed`)."""
+def enroll_verified(email_address: EmailAddress, request: Any = None, **_: Any) -> None:
+    """Whoever has shown that an address is theirs is on the Free plan, if on none yet (allauth's `email_confirmed`).
+
+    Where many come from one network on a day, their first credits come on a later one.
+    """
     user = email_address.user
-    plans.begin_free(open_account(user).id, user.pk)
+    account = open_account(user).id
+    if plans.in_force(account) is None:
+        waits_until = networks.free_plan_waits_until(request) if request is not None else None
+        plans.begin_free(account, user.pk, waits_until=waits_until)
 
 
 def _own_account(user: Any) -> Account | None:

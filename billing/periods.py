@@ -63,3 +63,9 @@ def prorated(old: int, new: int, left: int, days: int) -> int:
     Nothing where the new plan gives no more.
     """
     return max(0, (new - old) * left // days // MICRO * MICRO)
+
+
+def difference(old: int, new: int, left: int, days: int) -> int:
+    """What the change to a dearer plan costs for the days left, in the currency's smallest unit: the part of the new
+    price less the part of the old one, each to the nearest, as Stripe's invoice has them. Stripe has the last word."""
+    return max(0, (2 * new * left + days) // (2 * days) - (2 * old * left + days) // (2 * days))

@@ -6,6 +6,10 @@ anything, whatever an address says.
 
 from __future__ import annotations
 
+import hashlib
+import re
+import time
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -13,35 +17,73 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from . import audit, checkout, clock, idempotency, ledger, people, plan_words, plans, subscriptions
+from . import checkout, clock, idempotency, ledger, people, plan_words, plans, subscriptions
 from .errors import BillingError, IdempotencyConflict
 from .models import new_id
-from .pages import for_people, record_refusal, see
-from .plan_api import record_subscribing
+from .pages import for_people, record_refusal, see, since_of
+from .plan_api import record_change, record_subscribing
 from .plans import State
+
+# Whoever comes back from paying, or has changed the plan, sees it follow by itself: often at first, later seldom, and
+# for so long at all.
+LIVE_SECONDS, LIVE_SECONDS_SLOW, SLOW_SECONDS, WATCHED_SECONDS = 2, 10, 30, 900
 
 
 @for_people
 @require_safe
 def account_plan(request: Any) -> HttpResponse:
     """The account's plan, and what can be done about it now."""
+    return render(request, "billing/plan.html", _standing(request))
+
+
+@for_people
+@require_safe
+def plan_live(request: Any) -> HttpResponse:
+    """The same while something is waited for; nothing where nothing has changed since the page last looked."""
+    context = _standing(request)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    response = render(request, "billing/_plan_now.html", context)
+    response.headers["HX-Trigger"] = "purse"
+    return response
+
+
+def _standing(request: Any) -> dict[str, Any]:
+    """Everything that the page shows, as our books have it, whatever the address says."""
     account = people.account_of(request)
     see(account, link=plans.PAGE)
     row, now = plans.in_force(account), clock.now()
-    back = request.GET.get("back", "")
-    is_coming = back == "paid" and (row is None or not row.plan.price_minor)
-    context = {
-        "plan": plan_words.standing(row),
-        "shelf": plan_words.shelf(row, now),
-        "acts": plan_words.acts(row),
-        "is_owner": people.role_in(request.user, account) == "owner",
-        "back": "coming" if is_coming else back if back == "cancelled" else "",
-        "has_portal": settings.STRIPE_IS_SET_UP and row is not None and bool(row.stripe_subscription),
+    is_owner = people.role_in(request.user, account) == "owner"
+    back, since = request.GET.get("back", ""), since_of(request)
+    plan, awaited = plan_words.standing(row), plans.awaited(row)
+    is_expected = back == "paid" and (row is None or not row.plan.price_minor)
+    is_coming = is_expected or awaited is not None or (plan is not None and plan["is_coming"])
+    age = int(time.time()) - since
+    shown_back = "coming" if is_expected else back if back == "cancelled" else ""
+    marks = [row.id, *plans.standing(row)] if row is not None else []
+    seen = hashlib.sha256(
+        repr([*marks, plan, shown_back, awaited is not None, is_coming, age > SLOW_SECONDS]).encode()
+    ).hexdigest()[:16]
+    live = f"{reverse('plan_live')}?back={'paid' if back == 'paid' else ''}&since={since}&seen={seen}"
+    return {
+        "plan": plan,
+        "shelf": plan_words.shelf(
+            row, now, may_act=is_owner and awaited is None, may_try=not plans.has_had_one(account)
+        ),
+        "acts": plan_words.acts(row) if awaited is None else [],
+        "is_owner": is_owner,
+        "back": shown_back,
+        "awaited": awaited.said if awaited is not None else "",
+        "is_slow": age > SLOW_SECONDS,
+        "has_portal": settings.STRIPE_IS_SET_UP and checkout.has_customer(account),
         "is_rehearsal": settings.STRIPE_REHEARSAL,
+        "seen": seen,
+        "live_url": live if is_coming and age < WATCHED_SECONDS else "",
+        "live_seconds": LIVE_SECONDS_SLOW if age > SLOW_SECONDS else LIVE_SECONDS,
     }
-    return render(request, "billing/plan.html", context)
 
 
 # Acts
@@ -62,6 +104,9 @@ def subscribe(request: Any) -> HttpResponse:
     if not form.is_valid():
         raise Http404
     account = people.account_of(request)
+    if people.role_in(request.user, account) != "owner":
+        messages.error(request, "Only an owner of the account may choose its plan. Nothing was changed.")
+        return redirect("account_plan")
     key = ledger.Key(
         actor=people.owner_of(request),
         scope="POST /account/plan/subscribe",
@@ -83,11 +128,16 @@ def subscribe(request: Any) -> HttpResponse:
     return _see_other(row.checkout_url if row.state == State.PENDING and row.checkout_url else plans.PAGE)
 
 
-ACTS = {
-    "change": lambda request: subscriptions.change(people.account_of(request), request.POST.get("plan", "")),
-    "cancel": lambda request: subscriptions.cancel(people.account_of(request)),
-    "keep": lambda request: subscriptions.keep(people.account_of(request)),
-    "go-on": lambda request: subscriptions.go_on(people.account_of(request)),
+def _change(request: Any, **about: Any) -> subscriptions.Changed:
+    return subscriptions.change(people.account_of(request), request.POST.get("plan", ""), **about)
+
+
+ACTS: dict[str, Callable[..., subscriptions.Changed]] = {
+    "change": _change,
+    "cancel": lambda request, **about: subscriptions.cancel(people.account_of(request), **about),
+    "keep": lambda request, **about: subscriptions.keep(people.account_of(request), **about),
+    "resume": lambda request, **about: subscriptions.go_on(people.account_of(request), **about),
+    "settle": lambda request, **about: subscriptions.settle(people.account_of(request), **about),
 }
 
 
@@ -102,18 +152,31 @@ def plan_act(request: Any, act: str) -> HttpResponse:
         messages.error(request, "Only an owner of the account may change its plan. Nothing was changed.")
         return redirect("account_plan")
     try:
-        said = ACTS[act](request)
+        made, repeat = ACTS[act](request, user=request.user, key=_key(request, act))
+    except IdempotencyConflict:
+        return redirect("account_plan")
     except BillingError as refusal:
         return _refused(request, f"plan_{act}", refusal)
-    audit.record(
-        f"plan_{act.replace('-', '_')}",
-        account=account,
-        actor=people.actor_of(request),
-        facts={"plan": request.POST.get("plan", "")[:50], "said": said},
-        request_id=getattr(request, "request_id", ""),
-    )
-    messages.success(request, said)
+    if repeat is None:
+        record_change(request, act, made)
+    if plans.awaited(plans.in_force(account)) is None:  # else the page says it as long as it is waited for
+        messages.success(request, made.said)
     return redirect("account_plan")
+
+
+def _key(request: Any, act: str) -> ledger.Key | None:
+    """The key of the form that was pressed: a second press of it does nothing more."""
+    key = request.POST.get("key", "")
+    if not re.fullmatch(r"[\x20-\x7e]{1,100}", key):
+        return None
+    return ledger.Key(
+        actor=people.owner_of(request),
+        scope=f"POST /account/plan/{act}",
+        key=key,
+        fingerprint=idempotency.fingerprint(request.POST.get("plan", "")),
+        status=200,
+        made=new_id(),
+    )
 
 
 @for_people
@@ -126,7 +189,7 @@ def portal(request: Any) -> HttpResponse:
         return redirect("account_plan")
     back = f"{(settings.PUBLIC_URL or request.build_absolute_uri('/')).rstrip('/')}{plans.PAGE}"
     try:
-        return _see_other(checkout.portal(account, request.user.email, back))
+        return _see_other(checkout.portal(account, back))
     except BillingError as refusal:
         return _refused(request, "portal", refusal)
 
@@ -143,6 +206,12 @@ ACTIONS = {
     "invalid_fields": "Choose one of those below.",
     "already_subscribed": "Change it below.",
     "plan_cannot_change": "The page shows what can be done now.",
+    "no_paid_plan": "Choose one below.",
+    "plan_unpaid": "Pay it above, after a change of the card if need be.",
+    "plan_paused": "Go on with it above first.",
+    "plan_change_planned": "Undo that above first.",
+    "payment_declined": "Change the card under “Card and invoices”, then try again.",
+    "no_customer": "Choose a plan or a pack first.",
     "too_many_purchases": "Pay one of those that are open, or wait an hour.",
 }
 

@@ -19,13 +19,14 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min, Q
+from django.db.models import Exists, Min, OuterRef, Q
 
 from . import alerts, credits, ledger, periods, price_list, steps
 from .clock import Now, now
-from .models import Allocation, Enrollment, Lot, Payment, Plan, SpendLimit, new_id
+from .models import Allocation, Enrollment, Lot, Membership, Payment, Plan, PlanChange, Refunding, SpendLimit, new_id
 from .periods import Period
 from .sales import Mismatch, NotKnownYet
 
@@ -66,10 +67,10 @@ def free_plan() -> Plan | None:
     return Plan.objects.filter(slug=price_list.FREE, price_minor=0).first()
 
 
-def begin_free(account: UUID, user: int | None = None) -> bool:
+def begin_free(account: UUID, user: int | None = None, *, waits_until: datetime | None = None) -> bool:
     """The account is on a plan: on the one it was on, or on the Free plan from now on, with this month's credits.
 
-    False where nothing had to be done, or no Free plan is there.
+    With `waits_until` the worker grants them then. False where nothing had to be done, or no Free plan is there.
     """
     plan = free_plan()
     if plan is None:
@@ -84,7 +85,11 @@ def begin_free(account: UUID, user: int | None = None) -> bool:
         if mine is None:
             return False
         mine.plan = plan
-        _keep_caps(account, plan)
+        if waits_until is not None:
+            mine.period_end = waits_until
+            mine.save(update_fields=["period_end"])
+            _keep_limits([mine])
+            return True
         for refusal in _give_free_months([mine], mine.started_at):
             raise refusal
     return True
@@ -111,12 +116,50 @@ def allocate_free(until: float | None = None) -> int:
     return len(tried)
 
 
+def enroll_earlier(until: float | None = None) -> int:
+    """Whoever had a verified address before there was a Free plan here, and was on no plan ever, is on it; how many.
+
+    Later ones are enrolled when they verify; `create_person` makes people without a plan, and they stay so. The month's
+    credits come by `allocate_free`. Batches of accounts, each a transaction; two workers do no harm.
+    """
+    plan = free_plan()
+    if plan is None:
+        return 0
+    verified = EmailAddress.objects.filter(verified=True, user=OuterRef("user"))
+    enrolled = Enrollment.objects.filter(account=OuterRef("account"))
+    missing = Membership.objects.filter(
+        Exists(verified), ~Exists(enrolled), is_own=True, user__is_active=True, account__created_at__lt=plan.created_at
+    )
+    done = 0
+    while until is None or time.monotonic() < until:
+        rows = list(missing.order_by("account").values_list("account", "user")[:BATCH])
+        if not rows:
+            break
+        with transaction.atomic():
+            started = now().replace(microsecond=0)
+            made = [
+                Enrollment(account_id=account, user_id=user, plan=plan, state=State.ACTIVE, started_at=started)
+                for account, user in rows
+            ]
+            Enrollment.objects.bulk_create(made, ignore_conflicts=True)
+            mine = {row.account_id for row in Enrollment.objects.filter(id__in=[row.id for row in made])}
+            ledger.lock(sorted(mine))
+            SpendLimit.objects.bulk_create(
+                [SpendLimit(account_id=id, source=SpendLimit.Source.PLAN, per_day=plan.per_day) for id in mine],
+                ignore_conflicts=True,
+            )
+        done += len(mine)
+    return done
+
+
 def _give_free_months(rows: Sequence[Enrollment], moment: datetime) -> list[Exception]:
     """Each has the credits of the month that `moment` lies in, once, and knows that month; the refusals.
 
-    The rows are locked. A month has its name by the calendar month in which it begins, of which it is the only one.
+    Its plan's limits, as they are now, bind it. The rows are locked. A month has its name by the calendar month in
+    which it begins, of which it is the only one.
     """
     accounts = [row.account_id for row in rows]
+    _keep_limits(rows)
     earlier = Allocation.objects.filter(account__in=accounts, period__startswith="free ")
     anchors = {one["account"]: one["first"] for one in earlier.values("account").annotate(first=Min("starts_at"))}
     given = set(earlier.values_list("account", "period"))
@@ -252,11 +295,25 @@ def _span(period: Period) -> str:
     return f"{say_day(period.start)} to {say_day(period.end)}"
 
 
-def _keep_caps(account: UUID, plan: Plan) -> None:
-    """The plan's caps, and no other plan's, bind the account."""
-    ledger.lock([account])
-    SpendLimit.objects.update_or_create(
-        account_id=account, source=SpendLimit.Source.PLAN, user=None, defaults={"per_day": plan.per_day}
+# What of a plan's terms binds its accounts at every start of something.
+LIMITS = ("per_day", "open_holds_max", "jobs_at_once_max")
+
+
+def _keep_limits(rows: Sequence[Enrollment]) -> None:
+    """Each account is bound by its plan's limits, and by no other plan's. Locks the accounts."""
+    ledger.lock(row.account_id for row in rows)
+    SpendLimit.objects.bulk_create(
+        [
+            SpendLimit(
+                account_id=row.account_id,
+                source=SpendLimit.Source.PLAN,
+                **{name: getattr(row.plan, name) for name in LIMITS},
+            )
+            for row in rows
+        ],
+        update_conflicts=True,
+        unique_fields=["account", "source", "user"],
+        update_fields=[*LIMITS, "updated_at"],
     )
 
 
@@ -264,7 +321,7 @@ def _keep_caps(account: UUID, plan: Plan) -> None:
 
 
 @contextmanager
-def _locked(enrollment: UUID) -> Iterator[tuple[Enrollment, list[Enrollment]]]:
+def locked(enrollment: UUID) -> Iterator[tuple[Enrollment, list[Enrollment]]]:
     """The enrollment, and the others of its account, locked until the end, in a transaction of their own."""
     account = Enrollment.objects.filter(id=enrollment).values_list("account", flat=True).first()
     if account is None:
@@ -278,7 +335,7 @@ def _locked(enrollment: UUID) -> Iterator[tuple[Enrollment, list[Enrollment]]]:
 
 def note_names(enrollment: UUID, *, session: str = "", subscription: str = "") -> None:
     """The enrollment knows Stripe's names of it, which never change; Mismatch where they would."""
-    with _locked(enrollment) as (row, _):
+    with locked(enrollment) as (row, _):
         _note(row, "stripe_session", session)
         _note(row, "stripe_subscription", subscription)
 
@@ -300,12 +357,15 @@ def allocate_month(enrollment: UUID, plan: Plan, period: Period, sold: Sold, sub
 
     Raises Mismatch where it was paid in another currency.
     """
-    with _locked(enrollment) as (row, others):
+    with locked(enrollment) as (row, others):
         _note(row, "stripe_subscription", subscription)
         _compare(row, plan, sold)
         name = f"month {subscription} {period.start:%Y-%m-%d}"
         if Allocation.objects.filter(account=row.account_id, period=name).exists():
             return "was granted before"
+        if row.is_second and row.undone_at is not None:
+            row.undone_at = None  # this money goes back as well
+            row.save(update_fields=["undone_at"])
         moment = now()
         is_news = row.period_start is None or period.start >= row.period_start
         if row.state != State.ENDED and is_news and _takes_force(row, others, plan, State.ACTIVE, moment):
@@ -324,7 +384,7 @@ def allocate_upgrade(enrollment: UUID, old: Plan, plan: Plan, part: Period, sold
 
     `part` is what was paid for of the month. Raises NotKnownYet as long as that month itself is not granted.
     """
-    with _locked(enrollment) as (row, others):
+    with locked(enrollment) as (row, others):
         _note(row, "stripe_subscription", subscription)
         _compare(row, plan, sold)
         name = f"upgrade {sold.invoice}"
@@ -356,7 +416,7 @@ def allocate_upgrade(enrollment: UUID, old: Plan, plan: Plan, part: Period, sold
 
 def give_trial(enrollment: UUID, period: Period, subscription: str) -> str:
     """The account tries the plan; its trial's credits are granted as promotional, once in the account's life."""
-    with _locked(enrollment) as (row, others):
+    with locked(enrollment) as (row, others):
         _note(row, "stripe_subscription", subscription)
         moment = now()
         if row.state == State.PENDING and _takes_force(row, others, row.plan, State.TRIAL, moment):
@@ -373,8 +433,13 @@ def give_trial(enrollment: UUID, period: Period, subscription: str) -> str:
 
 def may_try(account: UUID, plan: Plan) -> bool:
     """Says whether the account may try the plan: it has tried none, and paid for none."""
+    return plan.trial_days > 0 and not has_had_one(account)
+
+
+def has_had_one(account: UUID) -> bool:
+    """Says whether the account has ever tried a plan, or paid for one."""
     had = Q(period="trial") | Q(period__startswith="month ")
-    return plan.trial_days > 0 and not Allocation.objects.filter(had, account=account).exists()
+    return Allocation.objects.filter(had, account=account).exists()
 
 
 def told(
@@ -393,7 +458,7 @@ def told(
     What was said before something that is known already is old news, unless it was read afresh. Credits come by
     invoices alone.
     """
-    with _locked(enrollment) as (row, others):
+    with locked(enrollment) as (row, others):
         _note(row, "stripe_subscription", subscription)
         if row.state == State.ENDED:
             return "has ended"
@@ -409,19 +474,70 @@ def told(
                 row.period_start, row.period_end = period.start, period.end
         elif status == "active" and row.state == State.PAUSED:
             row.state = State.ACTIVE
+        elif status == "past_due" and row.state == State.PAUSED:
+            _into_grace(row, f"{subscription} {row.told_at:%Y-%m-%d %H:%M}")  # going on was not paid for
         elif status == "paused" and row.state in (State.TRIAL, State.ACTIVE, State.GRACE):
             row.state, row.grace_until = State.PAUSED, None
         row.ends_with_period = is_ending
-        if next_plan is not None:
+        if next_plan is not None and row.state == State.TRIAL:
+            _try_instead(row, next_plan)
+        elif next_plan is not None:
             is_smaller = next_plan.price_minor < row.plan.price_minor
             row.next_plan = next_plan if is_smaller else None
         row.save()
         return str(row.state)
 
 
+def switch_trial(enrollment: UUID, plan: Plan) -> None:
+    """The trial that goes on is of that plan from now on: it ends when it was to end, and gives nothing once more."""
+    with locked(enrollment) as (row, _):
+        if row.state == State.TRIAL:
+            _try_instead(row, plan)
+            row.save(update_fields=["plan", "next_plan"])
+
+
+def _try_instead(row: Enrollment, plan: Plan) -> None:
+    row.next_plan = None
+    if row.plan_id != plan.id:
+        row.plan = plan
+        _keep_limits([row])
+
+
+def seconds_to_undo() -> list[UUID]:
+    """The second plans that Stripe may still have, or whose money was not asked back."""
+    waiting = Enrollment.objects.filter(is_second=True, undone_at=None)
+    return list(waiting.order_by("ended_at").values_list("id", flat=True)[:BATCH])
+
+
+def ask_back(enrollment: UUID) -> list[UUID]:
+    """Each payment for a second plan has its refund, asked for once; these refunds. Stripe has ended it by now.
+
+    Locks the enrollment, then its allocations.
+    """
+    with locked(enrollment) as (row, _):
+        if not row.is_second or row.undone_at is not None:
+            return []
+        paid = Allocation.objects.filter(account=row.account_id, enrollment=row.id, amount_minor__gt=0)
+        asked_before = Refunding.objects.filter(account=row.account_id, allocation__isnull=False)
+        rows = [
+            Refunding(
+                account_id=row.account_id,
+                allocation_id=one.id,
+                amount_minor=one.amount_minor,
+                reason="Paid for a second plan",
+                created_at=now(),
+            )
+            for one in paid.select_for_update().exclude(id__in=asked_before.values("allocation")).order_by("id")
+        ]
+        Refunding.objects.bulk_create(rows)
+        row.undone_at = now()
+        row.save(update_fields=["undone_at"])
+    return [one.id for one in rows]
+
+
 def asked(enrollment: UUID, *, is_ending: bool, next_plan: Plan | None) -> None:
     """Stripe took what was asked for the end of the month."""
-    with _locked(enrollment) as (row, _):
+    with locked(enrollment) as (row, _):
         if row.state == State.ENDED:
             return
         row.ends_with_period, row.next_plan = is_ending, next_plan
@@ -437,33 +553,38 @@ def note_intent(invoice: str, intent: str) -> bool:
 
 def payment_failed(enrollment: UUID, invoice: str, subscription: str) -> str:
     """The plan's features stay for seven days in which the payment may still succeed; in words."""
-    with _locked(enrollment) as (row, _):
+    with locked(enrollment) as (row, _):
         _note(row, "stripe_subscription", subscription)
         if Allocation.objects.filter(account=row.account_id, stripe_invoice=invoice).exists():
             return "was paid after all"
         if row.state not in (State.ACTIVE, State.TRIAL):
             return f"is {row.state}"
-        row.state, row.grace_until = State.GRACE, now() + GRACE
+        _into_grace(row, invoice)
         row.save(update_fields=["state", "grace_until"])
-        alerts.notify_all(
-            [
-                alerts.notice(
-                    row.account_id,
-                    f"plan-unpaid:{invoice}",
-                    f"The payment for {row.plan.title} failed",
-                    body=f"Your plan stays until {say_day(row.grace_until)}, and no new monthly credits come until it "
-                    "is paid. After that the account is on the Free plan. Credits you have stay as they are.",
-                    link=PAGE,
-                    level="warning",
-                )
-            ]
-        )
     return "grace"
+
+
+def _into_grace(row: Enrollment, about: str) -> None:
+    """The plan's features stay for seven days, and the account's people know; the caller saves."""
+    row.state, row.grace_until = State.GRACE, now() + GRACE
+    alerts.notify_all(
+        [
+            alerts.notice(
+                row.account_id,
+                f"plan-unpaid:{about}",
+                f"The payment for {row.plan.title} failed",
+                body=f"Your plan stays until {say_day(row.grace_until)}, and no new monthly credits come until it "
+                "is paid. After that the account is on the Free plan. Credits you have stay as they are.",
+                link=PAGE,
+                level="warning",
+            )
+        ]
+    )
 
 
 def end(enrollment: UUID, subscription: str = "") -> str:
     """The enrollment is over, and its account on the Free plan if it was in force. Credits stay until they expire."""
-    with _locked(enrollment) as (row, _):
+    with locked(enrollment) as (row, _):
         _note(row, "stripe_subscription", subscription)
         if row.state == State.ENDED:
             return "had ended"
@@ -471,10 +592,13 @@ def end(enrollment: UUID, subscription: str = "") -> str:
     return "ended"
 
 
-def give_up(enrollment: UUID) -> str:
-    """An enrollment that was never paid for is over; one that was is left as it is."""
-    with _locked(enrollment) as (row, _):
-        if row.state == State.PENDING:
+def give_up(enrollment: UUID, *, unless_opened: bool = False) -> str:
+    """An enrollment that was never paid for is over; one that was is left as it is.
+
+    `unless_opened` leaves one alone as well that has its page at Stripe by now.
+    """
+    with locked(enrollment) as (row, _):
+        if row.state == State.PENDING and not (unless_opened and row.stripe_session):
             _end(row, now())
     return str(row.state)
 
@@ -485,7 +609,9 @@ def _end(row: Enrollment, moment: datetime) -> None:
     row.save()
     if was not in IN_FORCE:
         return
-    begin_free(row.account_id, row.user_id)
+    if not begin_free(row.account_id, row.user_id) and in_force(row.account_id) is None:
+        ledger.lock([row.account_id])
+        SpendLimit.objects.filter(account=row.account_id, source=SpendLimit.Source.PLAN).delete()
     alerts.notify_all(
         [
             alerts.notice(
@@ -502,28 +628,43 @@ def _end(row: Enrollment, moment: datetime) -> None:
 def _takes_force(
     row: Enrollment, others: Iterable[Enrollment], plan: Plan, state: Enrollment.State, moment: datetime
 ) -> bool:
-    """The enrollment is its account's plan now, the Free one over, and the plan's caps bind; the caller saves.
+    """The enrollment is its account's plan now, the Free one over, and the plan's limits bind; the caller saves.
 
-    False where the account has another paid plan already: then this one is over here, and staff are told.
+    False where the account has another paid plan already: then this one is over, and is undone at Stripe
+    (subscriptions.undo_seconds). A second page was paid on, before the first was heard of.
     """
     for other in others:
         if other.state not in IN_FORCE:
             continue
         if other.plan.price_minor:
-            row.state, row.ended_at = State.ENDED, moment
+            row.state, row.ended_at, row.is_second = State.ENDED, moment, True
             row.save()
             alerts.open_alert(
                 "second_plan",
                 key=str(row.id),
-                sentence=f"An account pays for two plans: {other.plan.title} and {row.plan.title}.",
+                sentence=f"An account paid for two plans: {other.plan.title} and {row.plan.title}. The second is "
+                "ended at Stripe, and its money given back.",
                 facts={"account": str(row.account_id), "subscription": row.stripe_subscription},
+            )
+            alerts.notify_all(
+                [
+                    alerts.notice(
+                        row.account_id,
+                        f"plan-second:{row.id}",
+                        "You paid for a second plan",
+                        body=f"An account has one plan at a time, and yours is {other.plan.title}. {row.plan.title} "
+                        "has ended, what you paid for it goes back to your card, and its credits go back with it.",
+                        link=PAGE,
+                        level="warning",
+                    )
+                ]
             )
             return False
         other.state, other.ended_at = State.ENDED, moment
         other.save(update_fields=["state", "ended_at"])
     row.plan, row.state = plan, state
     row.save(update_fields=["plan", "state"])
-    _keep_caps(row.account_id, plan)
+    _keep_limits([row])
     return True
 
 
@@ -542,6 +683,22 @@ def whole(micro: int) -> str:
 
 
 # What there is to say
+
+
+def features(plan: Plan) -> list[str]:
+    """What the plan offers besides its credits, how much of it at once included."""
+    most = plan.jobs_at_once_max
+    at_once = [] if most is None else ["One job at once"] if most == 1 else [f"Up to {most} jobs at once"]
+    return [*plan.features, *at_once]
+
+
+def way_up(account: UUID) -> dict[str, str]:
+    """The name of the plan whose limit says no, and where a larger one can be chosen, if there is any."""
+    row = in_force(account)
+    if row is None:
+        return {}
+    is_larger = any(plan.price_minor > row.plan.price_minor for plan in offered())
+    return {"plan": row.plan.title} | ({"upgrade_url": PAGE} if is_larger else {})
 
 
 def next_allocation(row: Enrollment | None) -> tuple[datetime, int] | None:
@@ -585,3 +742,28 @@ def upgrade_gives(row: Enrollment, plan: Plan, moment: datetime) -> tuple[int, i
     month = Period(row.period_start, row.period_end)
     left, days = periods.days_left(month, moment), periods.days_of(month)
     return periods.prorated(row.plan.monthly_credits, plan.monthly_credits, left, days), left, days
+
+
+# So long a change that was paid for is waited for, before its page says nothing of it any more.
+EXPECTED_WITHIN = timedelta(minutes=10)
+
+
+def awaited(row: Enrollment | None) -> PlanChange | None:
+    """The change that Stripe was asked for a moment ago and has not confirmed; None where nothing is waited for."""
+    if row is None or row.stripe_subscription is None:
+        return None
+    mine = PlanChange.objects.filter(account=row.account_id, enrollment=row.id, created_at__gt=now() - EXPECTED_WITHIN)
+    newest = mine.exclude(state=PlanChange.State.REFUSED).order_by("-created_at").first()
+    if newest is None:
+        return None
+    is_seen = {
+        PlanChange.Act.UPGRADE: row.plan_id == newest.plan_id,
+        PlanChange.Act.RESUME: row.state != State.PAUSED,
+        PlanChange.Act.SETTLE: row.state != State.GRACE,
+    }.get(PlanChange.Act(newest.act), newest.state == PlanChange.State.DONE)
+    return None if is_seen else newest
+
+
+def standing(row: Enrollment) -> tuple[object, ...]:
+    """What a change of the plan starts from: another one now means that something came between."""
+    return row.state, row.plan_id, row.next_plan_id, row.ends_with_period, row.period_start, row.period_end

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from . import credits, errors, packs, statement
+from . import credits, errors, packs, plans, statement
 
-TITLES = {"insufficient_credits": "Not enough credits"}
+TITLES = {"insufficient_credits": "Not enough credits", "free_credits_not_accepted": "Free credits cannot pay for this"}
 NOTHING = "Nothing was started and nothing was charged."
 NO_CREDITS = "Credits can be added by the people who run this desk."
 
@@ -29,9 +29,11 @@ def in_words(refusal: errors.BillingError, account: UUID, *, noun: str, url: str
         "resets_at": facts.get("resets_at"),
         "is_run_limit": facts.get("span") == "run",
     }
-    for name in ("required", "available", "shortfall", "limit", "used"):
+    for name in ("required", "available", "shortfall", "limit", "used", "free"):
         if name in facts:
             shown[name] = credits.display(credits.parse(facts[name]))
+    if facts.get("source") == "plan":
+        shown |= plans.way_up(account)
     if isinstance(refusal, errors.InsufficientCredits):
         values, _, _ = statement.values_now(account)
         shown["held"] = credits.display(values.held) if values.held else ""

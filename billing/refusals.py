@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -17,15 +18,17 @@ from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from . import audit, credits, money, packs, people
+from . import audit, credits, money, packs, people, plans
 from .errors import (
     ApprovalNeeded,
     BillingError,
     BillingUnavailable,
     HoldNotFound,
     RequestInProgress,
+    TooManyJobsAtOnce,
     TooManyOpenHolds,
 )
+from .models import Token
 
 log = structlog.get_logger("holdfast.api")
 
@@ -169,9 +172,14 @@ class ServerError(BillingError):
 
 # Refusals that the audit trail keeps: money that was wanted and not given, and acts that were not allowed.
 _AUDITED_STATUSES = {402, 403}
-_AUDITED_CODES = {TooManyOpenHolds.code}
+_AUDITED_CODES = {TooManyOpenHolds.code, TooManyJobsAtOnce.code}
 
-RETRY_SECONDS = {RequestInProgress.code: 1, BillingUnavailable.code: 2, TooManyOpenHolds.code: 5}
+RETRY_SECONDS = {
+    RequestInProgress.code: 1,
+    BillingUnavailable.code: 2,
+    TooManyOpenHolds.code: 5,
+    TooManyJobsAtOnce.code: 5,
+}
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -211,6 +219,8 @@ def body(refusal: BillingError, request: Any) -> dict[str, Any]:
         content["sign_in_url"] = people.sign_in_url()
     if refusal.status == 402:
         content |= _way_to_buy(refusal) if request is not None else {"purchase_url": PURCHASE_URL}
+    if refusal.facts.get("source") == "plan" and request is not None:
+        content |= _way_up(request)
     content["request_id"] = getattr(request, "request_id", "")
     return content
 
@@ -229,6 +239,16 @@ def _way_to_buy(refusal: BillingError) -> dict[str, Any]:
         "purchase_url": packs.url_of(pack.slug),
         "pack": {"slug": pack.slug, "credits": credits.format(pack.credits), "price": price},
     }
+
+
+def _way_up(request: Any) -> dict[str, str]:
+    """The plan whose limit it is, and where a larger one is; nothing to a service, whose account it may not be."""
+    token = people.token_of(request)
+    if token is not None and token.scope == Token.Scope.SERVICE:
+        return {}
+    with suppress(OperationalError, InterfaceError, InternalError):
+        return plans.way_up(people.account_of(request))
+    return {}
 
 
 def as_refusal(error: Exception) -> BillingError:

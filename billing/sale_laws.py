@@ -36,19 +36,14 @@ SELECT 'grant_has_its_sale', payment.account_id, ARRAY['payment:' || payment.id]
    AND (payment.reference LIKE 'purchase:%%' OR payment.reference LIKE 'allocation:%%')
 """  # noqa: S608
 
-# A period is paid for by an invoice of its own, or costs nothing and has none.
+# A period is paid for by an invoice, or costs nothing and has none. That it is the invoice's only one is a constraint.
 _PERIODS = """
 SELECT 'paid_period_has_its_invoice', period.account_id, ARRAY['allocation:' || period.id],
-       CASE WHEN other.id IS NOT NULL
-              THEN format('%%s paid for it, and for another period: %%s.', period.stripe_invoice, other.id)
-            ELSE format('It is %%L, cost %%s %%s, and its invoice is %%L.', period.period, period.amount_minor,
-                        period.currency, period.stripe_invoice) END
+       format('It is %%L, cost %%s %%s, and its invoice is %%L.', period.period, period.amount_minor,
+              period.currency, period.stripe_invoice)
   FROM billing_allocation period
-  LEFT JOIN billing_allocation other ON other.stripe_invoice = period.stripe_invoice AND other.id <> period.id
-                                    AND period.stripe_invoice <> ''
  WHERE period.account_id = ANY(%(accounts)s)
-   AND (other.id IS NOT NULL
-        OR (period.amount_minor > 0) <> (period.stripe_invoice <> '')
+   AND ((period.amount_minor > 0) <> (period.stripe_invoice <> '')
         OR (period.amount_minor > 0 AND period.currency = '')
         OR (period.period LIKE 'month %%' OR period.period LIKE 'upgrade %%') <> (period.amount_minor > 0))
 """

@@ -31,6 +31,10 @@ Error = inline_serializer(
         "reason": serializers.CharField(help_text="Why"),
         "action": serializers.CharField(help_text="What can be done now"),
         "request_id": serializers.CharField(),
+        "jobs_at_once": serializers.IntegerField(required=False, help_text="429: jobs under way"),
+        "jobs_at_once_max": serializers.IntegerField(required=False, help_text="429: how many may be"),
+        "open_holds": serializers.IntegerField(required=False, help_text="429: open holds"),
+        "open_holds_max": serializers.IntegerField(required=False, help_text="429: how many may be"),
         "fields": serializers.DictField(
             child=serializers.ListField(child=serializers.CharField()),
             required=False,
@@ -47,11 +51,17 @@ Error = inline_serializer(
         "required": serializers.CharField(required=False, help_text="402: what it costs"),
         "available": serializers.CharField(required=False, help_text="402: what can be spent"),
         "shortfall": serializers.CharField(required=False, help_text="402: what is missing"),
+        "free": serializers.CharField(required=False, help_text="402: free credits, which cannot pay yet"),
         "debt": serializers.CharField(required=False, help_text="402: what is owed"),
         "limit": serializers.CharField(required=False, help_text="403 on a spend limit: the limit"),
         "used": serializers.CharField(required=False, help_text="403 on a spend limit: what of it is used"),
         "span": serializers.CharField(required=False, help_text="403 on a spend limit: run, day or month"),
-        "source": serializers.CharField(required=False, help_text="403 on a spend limit: who set it"),
+        "source": serializers.CharField(required=False, help_text="403 and 429 on a limit: who set it"),
+        "plan": serializers.CharField(required=False, help_text="Where the plan's limit says no: its name"),
+        "upgrade_url": serializers.CharField(required=False, help_text="Where a larger plan can be chosen"),
+        "settles_at": serializers.DateTimeField(
+            required=False, allow_null=True, help_text="403 `payment_not_settled`: when the ceiling lifts, where known"
+        ),
         "resets_at": serializers.DateTimeField(
             required=False, allow_null=True, help_text="403 on a spend limit: null for one run"
         ),
@@ -63,6 +73,8 @@ _FACTS: dict[type[errors.BillingError], dict[str, Any]] = {
     refusals.InvalidFields: {"fields": {"amount": ["Credits have at most six decimals."]}},
     errors.InsufficientCredits: {"required": "10", "available": "1", "shortfall": "9"},
     errors.AccountInDebt: {"debt": "4"},
+    errors.FreeCreditsNotAccepted: {"required": "10", "available": "0", "free": "300"},
+    errors.TooManyJobsAtOnce: {"jobs_at_once": 5, "jobs_at_once_max": 5, "source": "plan"},
     errors.SpendLimitReached: {
         "limit": "30",
         "used": "28",

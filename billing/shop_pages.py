@@ -35,7 +35,7 @@ from . import (
 )
 from .errors import BillingError, IdempotencyConflict
 from .models import Lot, Purchase, new_id
-from .pages import for_people, record_refusal, say_day, see, window
+from .pages import for_people, record_refusal, say_day, see, since_of, window
 from .shop_api import record_buying
 
 State = Purchase.State
@@ -52,9 +52,13 @@ LIVE_SECONDS, LIVE_SECONDS_SLOW = 2, 10
 @require_safe
 def pricing(request: Any) -> HttpResponse:
     """What can be bought, for everybody."""
-    mine = plans.in_force(people.account_of(request)) if request.user.is_authenticated else None
+    account = people.account_of(request) if request.user.is_authenticated else None
+    mine = plans.in_force(account) if account is not None else None
+    is_owner = account is not None and people.role_in(request.user, account) == "owner"
+    may_try = account is not None and not plans.has_had_one(account)
+    may_act = is_owner and plans.awaited(mine) is None
     context = {
-        "plans": plan_words.shelf(mine, clock.now()),
+        "plans": plan_words.shelf(mine, clock.now(), may_act=may_act, may_try=may_try),
         "shelf": packs.on_shelf(),
         "is_rehearsal": settings.STRIPE_REHEARSAL,
     }
@@ -167,7 +171,7 @@ def _one(request: Any, row: Purchase) -> dict[str, Any]:
     """Everything that the page shows of a purchase; its news has then been read."""
     see(row.account_id, link=purchases.page_of(row.id))
     back = request.GET.get("back", "")
-    since = _since(request)
+    since = since_of(request)
     is_waiting = row.state in (State.CREATED, State.OPEN)
     is_slow = is_waiting and not purchases.is_on_its_way(row) and time.time() - since > SLOW_SECONDS
     said = purchases.told([row])[row.id]
@@ -218,12 +222,6 @@ def _one(request: Any, row: Purchase) -> dict[str, Any]:
         "debt": credits.display(values.debt) if values.debt else "",
         "is_rehearsal": settings.STRIPE_REHEARSAL,
     }
-
-
-def _since(request: Any) -> int:
-    """When the page was opened first; now, for what no page of ours wrote."""
-    text, now = request.GET.get("since", ""), int(time.time())
-    return min(int(text), now) if text.isascii() and text.isdigit() and len(text) <= 11 else now
 
 
 def _lots(row: Purchase) -> Any:

@@ -51,6 +51,16 @@ def values_now(account: UUID) -> tuple[Values, list[Lot], datetime]:
     return Values(*row), lots, now
 
 
+def payable(account: UUID, *, takes_free_credits: bool) -> tuple[Values, int]:
+    """The account's values, and what of its available credits can pay: all, but plan and promotional ones where these
+    are not taken and nothing was paid for yet. Two queries, or three."""
+    values, lots, _ = values_now(account)
+    if takes_free_credits or ledger.have_paid([account]):
+        return values, values.available
+    free = [lot for lot in lots if not lot.is_frozen and (lot.is_promotional or lot.source == "plan")]
+    return values, values.available - sum(lot.remaining - lot.held for lot in free)
+
+
 def _lots(account: UUID) -> tuple[list[Lot], datetime]:
     rows = list(Lot.objects.filter(account=account, remaining__gt=0).annotate(now=clock.Now()))
     lots: list[Lot] = sorted(rows, key=burn_order)

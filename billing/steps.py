@@ -34,8 +34,16 @@ class Grant(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceHold(Step):
+class Spend(Step):
+    """Takes what is available. Unless it `takes_free_credits`, what cost nothing (plan and promotional credits) pays it
+    only once the account has paid for something."""
+
     amount: int
+    takes_free_credits: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceHold(Spend):
     reference: str
     owner: str
     expires_in_seconds: int
@@ -102,8 +110,8 @@ class CaptureLate(OfHold):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Charge(Step):
-    amount: int
+class Charge(Spend):
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

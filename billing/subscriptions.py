@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,10 +18,12 @@ from uuid import UUID
 import stripe
 import structlog
 from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
 
-from . import checkout, errors, idempotency, ledger, periods, plans, sales, stripe_inbox
+from . import checkout, errors, giving_back, idempotency, ledger, periods, plans, sales, stripe_inbox
 from .clock import Now, now
-from .models import Account, Enrollment, InboxEvent, Plan, new_id
+from .models import Account, Enrollment, InboxEvent, Plan, PlanChange, new_id
 from .periods import Period
 from .plans import State
 from .sales import NotKnownYet, NotOurs
@@ -40,7 +44,15 @@ class AlreadySubscribed(errors.BillingError):
     status = 409
     sentence = "This account has a paid plan already. Nothing was bought and nothing was paid."
     reason = "An account has one plan at a time."
-    action = "Change the plan on the page /account/plan."
+    action = "Change it: POST /api/payments/plan/change."
+
+
+class NoPaidPlan(errors.BillingError):
+    code = "no_paid_plan"
+    status = 409
+    sentence = "This account has no plan that is paid for. Nothing was changed."
+    reason = "Only a plan with a price is changed, ended, or gone on with."
+    action = "Subscribe to one: POST /api/payments/subscribe."
 
 
 class PlanCannotChange(errors.BillingError):
@@ -48,15 +60,54 @@ class PlanCannotChange(errors.BillingError):
     status = 409
     sentence = "The plan cannot be changed in this way now. Nothing was changed."
     reason = "The plan stands otherwise than this act needs."
-    action = "Look at the page /account/plan again: it offers what can be done."
+    action = "Look at GET /api/payments/plan: it lists what can be done."
+
+
+class PlanUnpaid(PlanCannotChange):
+    code = "plan_unpaid"
+    sentence = "The last payment for this plan did not go through. Nothing was changed."
+    reason = "A plan is changed once what is open is paid."
+    action = "Settle it first: POST /api/payments/plan/settle, after a change of the card in the portal if need be."
+
+
+class PlanPaused(PlanCannotChange):
+    code = "plan_paused"
+    sentence = "This plan is paused. Nothing was changed."
+    reason = "A paused plan goes on before it is changed."
+    action = "Go on with it first: POST /api/payments/plan/resume."
+
+
+class PlanChangePlanned(PlanCannotChange):
+    code = "plan_change_planned"
+    sentence = "Another change of this plan is planned. Nothing was changed."
+    reason = "It ends, or becomes a smaller one, with its month."
+    action = "Undo that first: POST /api/payments/plan/keep."
+
+
+class PlanChangeInProgress(PlanCannotChange):
+    code = "plan_change_in_progress"
+    sentence = "Something about this plan is being confirmed. Nothing was changed."
+    reason = "A payment, a change, or a new month is under way, and Stripe's word on it has not come yet."
+    action = "Try again in a moment."
+    can_retry = True
+
+
+class PlanUnreachable(checkout.StripeUnavailable):
+    sentence = "Stripe could not be reached. Nothing was changed and nothing was paid."
+    action = "Try again in a moment."
+
+
+class PlanChangeOnItsWay(checkout.StripeUnavailable):
+    sentence = "Stripe has not answered yet. What you asked for is noted, and asked for again within a minute."
+    action = "Look again in a minute. It is done once, or not at all."
 
 
 class UpgradeNotPaid(errors.BillingError):
     code = "payment_declined"
     status = 402
     sentence = "The card was declined. Your plan stays as it is, and nothing was paid."
-    reason = "The bank did not pay for the larger plan."
-    action = "Change how you pay, then try again."
+    reason = "The bank did not pay."
+    action = "Change how you pay (POST /api/payments/portal), then try again."
 
 
 # Beginning one
@@ -110,10 +161,16 @@ def subscribe(
 
 
 def _give_up_earlier(row: Enrollment) -> None:
-    """No other page is left at which the account could pay for a second plan."""
-    earlier = Enrollment.objects.filter(account=row.account_id, state=State.PENDING).exclude(id=row.id)
+    """No page that was opened before is left at which the account could pay for a second plan.
+
+    One that is only being opened finds that it was given up, and closes again (_open_session).
+    """
+    earlier = Enrollment.objects.filter(account=row.account_id, state=State.PENDING, started_at__lte=row.started_at)
     of = checkout.client().v1.checkout.sessions
-    for one in earlier.exclude(stripe_session=None):
+    for one in earlier.exclude(id=row.id):
+        if one.stripe_session is None and plans.give_up(one.id, unless_opened=True) == State.ENDED:
+            continue
+        one.refresh_from_db()
         name = one.stripe_session or ""
         try:
             of.expire(name)
@@ -148,6 +205,11 @@ def _open_session(row: Enrollment, email: str, site: str, success_url: str, canc
         lambda: checkout.client().v1.checkout.sessions.create(asked, {"idempotency_key": str(row.id)}),
     )
     plans.note_names(row.id, session=session.id)
+    row.refresh_from_db()
+    if row.state == State.ENDED:  # given up while its page was being opened: another was begun after it
+        with suppress(stripe.StripeError):  # it closes by itself within a day, and being paid it is undone
+            checkout.client().v1.checkout.sessions.expire(session.id)
+        raise PlanChangeInProgress(reason="Another page to pay for a plan was opened at the same time.")
     Enrollment.objects.filter(id=row.id, checkout_url="").update(checkout_url=session.url or "")
     row.refresh_from_db()
 
@@ -194,121 +256,391 @@ def _asked(what: str, ask: Callable[[], Any]) -> Any:
         raise checkout.StripeUnavailable from error
 
 
-# Changing one
+# Changing one: decide by our row and Stripe's, store what is asked, ask it, note what it did
+
+Act = PlanChange.Act
+# So long a change is its own request's to send, before the worker's sweep does; and so long it is tried at all.
+WAITS, TRIED_FOR = timedelta(seconds=60), timedelta(hours=1)
 
 
-def change(account: UUID, slug: str) -> str:
-    """The account's paid plan is to be that one: a larger one now, a smaller one from the next month on. In words.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be asked of Stripe, and what that means in words."""
 
-    Raises PlanNotOffered, PlanCannotChange, UpgradeNotPaid, StripeUnavailable.
+    act: str
+    said: str
+    plan: Plan | None = None
+    # Stripe's object, where it is not the subscription; and the parameters.
+    name: str = ""
+    asks: dict[str, Any] = field(default_factory=dict)
+
+
+Decide = Callable[[Enrollment], Wish]
+
+
+def change(account: UUID, slug: str, *, user: Any = None, key: ledger.Key | None = None) -> Changed:
+    """The account's paid plan is to be that one: a larger one now, a smaller one from the next month on.
+
+    On trial at once and for nothing: the trial goes on until its end. Raises PlanNotOffered, UpgradeNotPaid and
+    whatever `_asked_once` does.
     """
-    row, plan = _paid(account), Plan.objects.filter(slug=slug, is_offered=True, price_minor__gt=0).first()
-    if plan is None or plan.currency != row.plan.currency:
-        raise PlanNotOffered(fields={"plan": ["This plan is not offered."]})
-    is_as_it_is = row.state == State.ACTIVE and row.next_plan is None and not row.ends_with_period
-    if not is_as_it_is or plan.id == row.plan_id or row.period_start is None or row.period_end is None:
-        raise PlanCannotChange
-    if plan.price_minor > row.plan.price_minor:
-        return _upgrade(row, plan, Period(row.period_start, row.period_end))
-    _update(row, items=_item(row, plan), proration_behavior="none", metadata=_about(row, plan, from_plan=""))
-    plans.asked(row.id, is_ending=False, next_plan=plan)
-    return f"{plan.title} begins on {plans.say_day(row.period_end)}. Until then everything stays as it is."
+
+    def decide(row: Enrollment) -> Wish:
+        plan = Plan.objects.filter(slug=slug, is_offered=True, price_minor__gt=0).first()
+        if plan is None or plan.currency != row.plan.currency:
+            raise PlanNotOffered(fields={"plan": ["This plan is not offered."]})
+        refuse_change(row, plan)
+        if row.state == State.TRIAL:
+            end = plans.say_day(row.period_end or now())
+            said = f"You are trying {plan.title} now, until {end} as before. Nothing was charged."
+            return Wish(Act.SWITCH_TRIAL, said, plan, asks=_item_of(row, plan))
+        assert row.period_start is not None, "refuse_change has seen it"
+        assert row.period_end is not None, "refuse_change has seen it"
+        if plan.price_minor > row.plan.price_minor:
+            return _upgrade(row, plan, Period(row.period_start, row.period_end))
+        said = f"{plan.title} begins on {plans.say_day(row.period_end)}. Until then everything stays as it is."
+        return Wish(Act.DOWNGRADE, said, plan, asks=_item_of(row, plan))
+
+    return _asked_once(account, decide, user, key)
 
 
-def _upgrade(row: Enrollment, plan: Plan, month: Period) -> str:
+def refuse_change(row: Enrollment, plan: Plan) -> None:
+    """Raises what stands in the way of that plan now: PlanUnpaid, PlanPaused, PlanChangePlanned, PlanCannotChange."""
+    if row.state == State.GRACE:
+        raise PlanUnpaid
+    if row.state == State.PAUSED:
+        raise PlanPaused
+    if row.next_plan is not None or row.ends_with_period:
+        raise PlanChangePlanned
+    if row.period_start is None or row.period_end is None:
+        raise PlanChangeInProgress
+    if plan.id == row.plan_id or plan.price_minor == row.plan.price_minor != 0:
+        raise PlanCannotChange(reason="The account has that plan, or one of the same price.")
+
+
+def _upgrade(row: Enrollment, plan: Plan, month: Period) -> Wish:
     moment = now()
     gives, left, days = plans.upgrade_gives(row, plan, moment)
     if not left:
-        raise PlanCannotChange(reason="This month is over and the next one is not paid yet.")
-    _update(
-        row,
-        items=_item(row, plan),
-        proration_behavior="always_invoice",
-        proration_date=int(periods.part_begins(month, moment).timestamp()),
-        payment_behavior="error_if_incomplete",
-        metadata=_about(row, plan, from_plan=row.plan.slug),
-    )
-    return (
+        raise PlanChangeInProgress(reason="This month is over and the next one is not paid yet.")
+    asks = _item_of(row, plan) | {
+        "proration_behavior": "always_invoice",
+        "proration_date": int(periods.part_begins(month, moment).timestamp()),
+        "payment_behavior": "error_if_incomplete",
+    }
+    asks["metadata"]["from_plan"] = row.plan.slug
+    said = (
         f"{plan.title} is being paid for: {left} of {days} days. {plans.whole(gives)} credits come as soon as the "
         "payment is confirmed."
     )
+    return Wish(Act.UPGRADE, said, plan, asks=asks)
 
 
-def cancel(account: UUID) -> str:
-    """The plan ends with its month, or now where nothing is paid for; in words."""
-    row = _paid(account)
-    if row.state in (State.GRACE, State.PAUSED):
-        _cancel_at_stripe(row)
-        plans.end(row.id)
-        return "Your plan has ended. The account is on the Free plan."
-    if row.ends_with_period:
-        raise PlanCannotChange
-    if row.next_plan is not None:
-        _update(
-            row, items=_item(row, row.plan), proration_behavior="none", metadata=_about(row, row.plan, from_plan="")
-        )
-    _update(row, cancel_at_period_end=True)
-    plans.asked(row.id, is_ending=True, next_plan=None)
-    return f"{row.plan.title} ends on {plans.say_day(row.period_end or now())}. Until then everything stays as it is."
+def cancel(account: UUID, *, user: Any = None, key: ledger.Key | None = None) -> Changed:
+    """The plan ends with its month or its trial, or now where nothing is paid for."""
+
+    def decide(row: Enrollment) -> Wish:
+        if row.state in (State.GRACE, State.PAUSED):
+            return Wish(Act.END, "Your plan has ended. The account is on the Free plan.")
+        if row.ends_with_period:
+            raise PlanCannotChange(reason="It ends already.", action="Nothing is left to do.")
+        asks: dict[str, Any] = {"cancel_at_period_end": True}
+        if row.next_plan is not None:
+            asks |= _item_of(row, row.plan)
+        end = plans.say_day(row.period_end or now())
+        return Wish(Act.CANCEL, f"{row.plan.title} ends on {end}. Until then everything stays as it is.", asks=asks)
+
+    # Whoever wants to end it is not kept waiting by news that have not come: ending is right whatever they say.
+    return _asked_once(account, decide, user, key, is_patient=False)
 
 
-def keep(account: UUID) -> str:
-    """What was asked for the next month is undone: the plan goes on as it is; in words."""
-    row = _paid(account)
-    if row.state == State.PAUSED or not (row.ends_with_period or row.next_plan):
-        raise PlanCannotChange
-    if row.ends_with_period:
-        _update(row, cancel_at_period_end=False)
-    if row.next_plan is not None:
-        _update(
-            row, items=_item(row, row.plan), proration_behavior="none", metadata=_about(row, row.plan, from_plan="")
-        )
-    plans.asked(row.id, is_ending=False, next_plan=None)
-    return f"{row.plan.title} goes on."
+def keep(account: UUID, *, user: Any = None, key: ledger.Key | None = None) -> Changed:
+    """What was asked for the next month is undone: the plan goes on as it is."""
+
+    def decide(row: Enrollment) -> Wish:
+        if row.state == State.GRACE:
+            raise PlanUnpaid
+        if row.state == State.PAUSED or not (row.ends_with_period or row.next_plan):
+            raise PlanCannotChange(reason="Nothing is planned that could be undone.", action="Nothing is left to do.")
+        asks: dict[str, Any] = {"cancel_at_period_end": False} if row.ends_with_period else {}
+        if row.next_plan is not None:
+            asks |= _item_of(row, row.plan)
+        return Wish(Act.KEEP, f"{row.plan.title} goes on.", asks=asks)
+
+    return _asked_once(account, decide, user, key)
 
 
-def go_on(account: UUID) -> str:
-    """A paused plan begins a new month, which is paid for now; in words."""
-    row = _paid(account)
-    if row.state != State.PAUSED:
-        raise PlanCannotChange
-    name = row.stripe_subscription or ""
-    _asked("resume", lambda: checkout.client().v1.subscriptions.resume(name, {"billing_cycle_anchor": "now"}))
-    return f"{row.plan.title} goes on as soon as the payment is confirmed."
+def go_on(account: UUID, *, user: Any = None, key: ledger.Key | None = None) -> Changed:
+    """A paused plan begins a new month, which is paid for now."""
+
+    def decide(row: Enrollment) -> Wish:
+        if row.state != State.PAUSED:
+            raise PlanCannotChange(reason="It is not paused.", action="Nothing is left to do.")
+        said = f"{row.plan.title} goes on as soon as the payment is confirmed."
+        return Wish(Act.RESUME, said, asks={"billing_cycle_anchor": "now"})
+
+    return _asked_once(account, decide, user, key)
 
 
-def _paid(account: UUID) -> Enrollment:
+def settle(account: UUID, *, user: Any = None, key: ledger.Key | None = None) -> Changed:
+    """The invoice that was not paid is tried again now, with the card that Stripe has. Raises UpgradeNotPaid."""
+
+    def decide(row: Enrollment) -> Wish:
+        if row.state != State.GRACE:
+            raise PlanCannotChange(reason="Nothing is left unpaid.", action="Nothing is left to do.")
+        of = checkout.client().v1.invoices
+        name = row.stripe_subscription or ""
+        found = _read(lambda: of.list({"subscription": name, "status": "open", "limit": 1})).data
+        if not found:
+            raise PlanChangeInProgress  # paid, and not heard of yet; or over
+        said = "The payment went through. Your plan goes on, and its credits come as soon as that is confirmed."
+        return Wish(Act.SETTLE, said, name=found[0].id)
+
+    return _asked_once(account, decide, user, key)
+
+
+def _item_of(row: Enrollment, plan: Plan) -> dict[str, Any]:
+    """The subscription's item at the plan's price, without any money moving; its metadata says which plan that is."""
+    found = _read(lambda: checkout.client().v1.subscriptions.retrieve(row.stripe_subscription or "")).to_dict()
+    return {
+        "items": [{"id": found["items"]["data"][0]["id"], "price": _price_of(plan)}],
+        "proration_behavior": "none",
+        "metadata": _about(row, plan, from_plan=""),
+    }
+
+
+def _read(ask: Callable[[], Any]) -> Any:
+    """What Stripe answered to a question that changes nothing."""
+    try:
+        return ask()
+    except stripe.StripeError as error:
+        log.warning("stripe_not_read", error=str(error)[:300])
+        raise PlanUnreachable from error
+
+
+def paid_plan(account: UUID) -> Enrollment:
+    """The account's plan in force, which is paid for at Stripe; NoPaidPlan where there is none."""
     row = plans.in_force(account)
     if row is None or not row.plan.price_minor or row.stripe_subscription is None:
-        raise PlanCannotChange
+        raise NoPaidPlan
     return row
 
 
-def _item(row: Enrollment, plan: Plan) -> list[Any]:
-    found = _asked("subscription", lambda: checkout.client().v1.subscriptions.retrieve(row.stripe_subscription or ""))
-    return [{"id": found.to_dict()["items"]["data"][0]["id"], "price": _price_of(plan)}]
+Changed = tuple[PlanChange, ledger.Repeat | None]
 
 
-def _update(row: Enrollment, **wanted: Any) -> None:
-    of: Any = checkout.client().v1.subscriptions
+def _asked_once(
+    account: UUID, decide: Decide, user: Any, key: ledger.Key | None, *, is_patient: bool = True
+) -> Changed:
+    """Stripe took what was decided, once; a repeat of the key finds the change as it is now, or goes on with it.
+
+    Raises NoPaidPlan, PlanChangeInProgress (another change, or news that have not come), PlanUnpaid, PlanPaused,
+    PlanCannotChange, UpgradeNotPaid, PlanUnreachable, StripeUnavailable, NotSetUp, RequestInProgress.
+    """
+    if not settings.STRIPE_IS_SET_UP:
+        raise checkout.NotSetUp
+    repeat = idempotency.repeat_of(account, key)
+    before = PlanChange.objects.get(account=account, id=repeat.made) if repeat else None
+    if before is None or before.state == PlanChange.State.REFUSED:
+        begun_at, row = now(), paid_plan(account)
+        if is_patient:
+            _refuse_stale(row)
+        begun = _begin(row, decide(row), user, key, before, begun_at)
+        if begun is not None:
+            send(begun)
+            return begun, None
+        # Somebody with the same key was faster.
+        repeat = idempotency.repeat_of(account, key)
+        assert repeat is not None
+        before = PlanChange.objects.get(account=account, id=repeat.made)
+    if before.state == PlanChange.State.ASKED:
+        if before.created_at > now() - WAITS:
+            raise errors.RequestInProgress(retry_after_seconds=2)
+        send(before)
+    return before, repeat
+
+
+def _refuse_stale(row: Enrollment) -> None:
+    """Stripe's subscription stands as our row says; else something was asked or happened that is not heard of yet."""
+    name = row.stripe_subscription or ""
+    found = _read(lambda: checkout.client().v1.subscriptions.retrieve(name)).to_dict()
+    plan = (found.get("metadata") or {}).get("plan")
+    end = found["items"]["data"][0]["current_period_end"]
+    is_same_month = row.period_end is not None and end == int(row.period_end.timestamp())
+    is_running = row.state in (State.TRIAL, State.ACTIVE)
+    if plan != (row.next_plan or row.plan).slug or (is_running and not is_same_month):
+        raise PlanChangeInProgress
+
+
+def _begin(
+    row: Enrollment, wish: Wish, user: Any, key: ledger.Key | None, before: PlanChange | None, begun_at: datetime
+) -> PlanChange | None:
+    """The change is stored, the only one that is being asked; None where the key's first request was faster.
+
+    Locks the enrollment, then the account.
+    """
+    id = before.id if before is not None else key.made if key is not None else new_id()
+    told = {
+        "act": wish.act,
+        "plan": wish.plan,
+        "stripe_name": wish.name or row.stripe_subscription or "",
+        "asks": wish.asks,
+        "said": wish.said,
+    }
+
+    def write() -> None:
+        mine = PlanChange.objects.filter(account=row.account_id, enrollment=row.id)
+        if mine.filter(Q(state=PlanChange.State.ASKED) | Q(ended_at__gte=begun_at)).exclude(id=id).exists():
+            raise PlanChangeInProgress
+        # refusing ends
+
+        if before is None:
+            PlanChange.objects.create(
+                id=id, account_id=row.account_id, enrollment_id=row.id, user=user, created_at=now(), **told
+            )
+            return
+        again = mine.filter(id=id, state=PlanChange.State.REFUSED)
+        if not again.update(
+            state=PlanChange.State.ASKED, tries=F("tries") + 1, created_at=now(), ended_at=None, **told
+        ):
+            raise errors.RequestInProgress(retry_after_seconds=2)
+
+    with plans.locked(row.id) as (current, _):
+        if plans.standing(current) != plans.standing(row):
+            raise PlanChangeInProgress
+        if before is not None:
+            write()
+        elif idempotency.once(row.account_id, key, write) is not None:
+            return None
+    return PlanChange.objects.get(account=row.account_id, id=id)
+
+
+# What Stripe says to a change that was done before, by us or there.
+_DONE_BEFORE = {Act.END: "resource_missing", Act.SETTLE: "invoice_already_paid"}
+
+
+def send(change: PlanChange) -> None:
+    """Stripe took the change, and our row knows what it did; asked for again, the same. Outside any transaction.
+
+    Raises UpgradeNotPaid or PlanCannotChange where Stripe refuses, and PlanChangeOnItsWay where it is not known
+    whether it did: then the worker asks again.
+    """
     try:
-        of.update(row.stripe_subscription, wanted)
+        is_paid = _ask(change)
     except stripe.CardError as error:
+        _refused(change, "The card was declined.")
         raise UpgradeNotPaid from error
-    except stripe.StripeError as error:
-        log.error("stripe_refused", what="subscription", error=str(error)[:300], enrollment=str(row.id))
-        raise checkout.StripeUnavailable from error
+    except stripe.InvalidRequestError as error:
+        if error.code != _DONE_BEFORE.get(Act(change.act)):
+            log.error("plan_change_refused", change=str(change.id), act=change.act, error=str(error)[:300])
+            _refused(change, "Stripe refused.")
+            raise PlanCannotChange from error
+        is_paid = True
+    except (stripe.StripeError, checkout.NotSetUp) as error:
+        log.warning("plan_change_not_sent", change=str(change.id), act=change.act, error=str(error)[:300])
+        raise PlanChangeOnItsWay from error
+    if not is_paid:
+        _refused(change, "The bank asks the cardholder to confirm the payment.")
+        raise UpgradeNotPaid(reason="The bank asks you to confirm the payment, on Stripe's page of the invoice.")
+    _done(change)
 
 
-def _cancel_at_stripe(row: Enrollment) -> None:
+def _ask(change: PlanChange) -> bool:
+    """False where Stripe took it, and the invoice that was to be paid is not."""
+    v1, name, once = checkout.client().v1, change.stripe_name, {"idempotency_key": f"{change.id}:{change.tries}"}
+    asks: Any = change.asks
+    options: Any = once
+    match change.act:
+        case Act.END:
+            v1.subscriptions.cancel(name, {}, options)
+        case Act.RESUME:
+            v1.subscriptions.resume(name, asks, options)
+        case Act.SETTLE:
+            return v1.invoices.pay(name, {"off_session": False}, options).status == "paid"
+        case _:
+            v1.subscriptions.update(name, asks, options)
+    return True
+
+
+def _done(change: PlanChange) -> None:
+    with transaction.atomic():
+        asked = PlanChange.objects.filter(id=change.id, state=PlanChange.State.ASKED)
+        if not asked.update(state=PlanChange.State.DONE, ended_at=Now()):
+            return
+        match change.act:
+            case Act.DOWNGRADE:
+                plans.asked(change.enrollment_id, is_ending=False, next_plan=change.plan)
+            case Act.CANCEL | Act.KEEP:
+                plans.asked(change.enrollment_id, is_ending=change.act == Act.CANCEL, next_plan=None)
+            case Act.SWITCH_TRIAL if change.plan is not None:
+                plans.switch_trial(change.enrollment_id, change.plan)
+            case Act.END:
+                plans.end(change.enrollment_id)
+    change.refresh_from_db()
+
+
+def _refused(change: PlanChange, said: str) -> None:
+    PlanChange.objects.filter(id=change.id, state=PlanChange.State.ASKED).update(
+        state=PlanChange.State.REFUSED, ended_at=Now(), said=said
+    )
+
+
+def send_waiting(until: float | None = None) -> int:
+    """Changes that were stored and not known to be taken are asked for again, with the same key; how many.
+
+    After an hour it is given up: what Stripe took of it is heard by its events.
+    """
+    if not settings.STRIPE_IS_SET_UP:
+        return 0
+    moment, done = now(), 0
+    waiting = PlanChange.objects.filter(state=PlanChange.State.ASKED, created_at__lte=moment - WAITS)
+    for change in waiting.order_by("created_at")[: plans.BATCH]:
+        if until is not None and time.monotonic() >= until:
+            break
+        if change.created_at < moment - TRIED_FOR:
+            _refused(change, "Stripe could not be asked in time.")
+            continue
+        with suppress(errors.BillingError):
+            send(change)
+        done += 1
+    return done
+
+
+def _cancel_at_stripe(name: str) -> None:
     """Stripe asks for no more payments; also where it had ended there before."""
     try:
-        checkout.client().v1.subscriptions.cancel(row.stripe_subscription or "")
+        checkout.client().v1.subscriptions.cancel(name)
     except stripe.InvalidRequestError as error:
         if error.code != "resource_missing":
             raise checkout.StripeUnavailable from error
     except stripe.StripeError as error:
         raise checkout.StripeUnavailable from error
+
+
+# What ends by itself
+
+
+def undo_second(enrollment: UUID) -> None:
+    """A plan that was paid for beside another has ended at Stripe too, and its money is asked back."""
+    row = Enrollment.objects.get(id=enrollment)
+    _cancel_at_stripe(row.stripe_subscription or "")
+    for refunding in plans.ask_back(enrollment):
+        giving_back.send(refunding)
+
+
+def undo_seconds(until: float | None = None) -> int:
+    """The same for every second plan for which it could not be done at once; how many were."""
+    done = 0
+    for id in plans.seconds_to_undo():
+        if until is not None and time.monotonic() >= until:
+            break
+        try:
+            undo_second(id)
+        except (checkout.StripeUnavailable, checkout.NotSetUp) as error:
+            log.warning("second_plan_not_undone", enrollment=str(id), error=str(error))
+            continue
+        done += 1
+    return done
 
 
 def end_graces(until: float | None = None) -> int:
@@ -322,7 +654,7 @@ def end_graces(until: float | None = None) -> int:
         if until is not None and time.monotonic() >= until:
             break
         try:
-            _cancel_at_stripe(row)
+            _cancel_at_stripe(row.stripe_subscription or "")
         except (checkout.StripeUnavailable, checkout.NotSetUp) as error:
             log.warning("grace_not_ended", enrollment=str(row.id), error=str(error))
             continue
@@ -382,7 +714,7 @@ def _subscription_told(event: InboxEvent) -> str:
         plans.give_trial(id, Period(_moment(told["trial_start"]), _moment(told["trial_end"])), name)
     items = (told.get("items") or {}).get("data") or [{}]
     start, over = items[0].get("current_period_start"), items[0].get("current_period_end")
-    return plans.told(
+    outcome = plans.told(
         id,
         status,
         subscription=name,
@@ -392,6 +724,15 @@ def _subscription_told(event: InboxEvent) -> str:
         next_plan=_plan_named(told.get("metadata"), "plan"),
         is_fresh=is_fresh,
     )
+    _undo_if_second(id)
+    return outcome
+
+
+def _undo_if_second(id: UUID) -> None:
+    """At once, if that can be; else the worker's sweep does it."""
+    if Enrollment.objects.filter(id=id, is_second=True, undone_at=None).exists():
+        with suppress(checkout.StripeUnavailable, checkout.NotSetUp):
+            undo_second(id)
 
 
 def _subscription_over(event: InboxEvent) -> str:
@@ -434,7 +775,9 @@ def _invoice_paid(event: InboxEvent) -> str:
     period = _period_of(invoice, is_proration=False)
     if period is None:
         raise NotKnownYet("the invoice has no line for a month")
-    return plans.allocate_month(id, plan, period, sold, subscription)
+    outcome = plans.allocate_month(id, plan, period, sold, subscription)
+    _undo_if_second(id)
+    return outcome
 
 
 def _invoice_failed(event: InboxEvent) -> str:

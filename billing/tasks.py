@@ -53,6 +53,8 @@ def sweep() -> None:
         lambda: expire_holds(until),
         lambda: plans.allocate_free(until),
         lambda: subscriptions.end_graces(until),
+        lambda: subscriptions.send_waiting(until),
+        lambda: subscriptions.undo_seconds(until),
         lambda: giving_back.send_waiting(until),
         lambda: top_ups.sweep(until),
         watch_job_holds,
@@ -68,6 +70,16 @@ def sweep() -> None:
             failed = error
     if failed is not None:
         raise failed
+
+
+def enroll_earlier() -> None:
+    """People who had verified their address before there was a Free plan here are on it, and have this month's credits.
+
+    Soon after an upgrade there is nobody left; it is done in batches, beside whatever else runs.
+    """
+    until = time.monotonic() + SWEEP_SECONDS
+    if plans.enroll_earlier(until):
+        plans.allocate_free(until)
 
 
 def clean() -> None:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.cache import cache
 from rest_framework.throttling import BaseThrottle
 
-from . import people, refusals
+from . import counters, people, refusals
 from .models import IdempotencyKey
 
 SECONDS = 60
@@ -30,7 +30,7 @@ class _Bucket(BaseThrottle):
             return True
         most = self.most(request)
         self.key = f"requests:{self.kind}:{self.who(request)}:{int(time.time() // SECONDS)}"
-        taken = _add_one(self.key)
+        taken = counters.add_one(self.key, SECONDS * 2)
         request._bucket = self.key
         if taken <= most:
             return True
@@ -86,14 +86,6 @@ def give_back(request: Any) -> None:
             cache.decr(key)
 
 
-def _add_one(key: str) -> int:
-    """The counter after this request. Several processes may count at once: each step is one statement of the cache."""
-    try:
-        return cache.incr(key)
-    except ValueError:
-        return 1 if cache.add(key, 1, SECONDS * 2) else cache.incr(key)
-
-
 def is_repeat(request: Any) -> bool:
     """Says whether the request's key was answered before. A read, and none where there is no key."""
     key = request.headers.get("Idempotency-Key")
@@ -121,7 +113,7 @@ def begin_guess(request: Any, kind: str, most: int) -> list[str]:
     whos = (f"account:{people.account_of(request)}", f"address:{BaseThrottle().get_ident(request)}")
     minute = int(time.time() // SECONDS)
     keys = [f"guesses:{kind}:{who}:{minute}" for who in whos]
-    if max([_add_one(key) for key in keys]) > most:
+    if max([counters.add_one(key, SECONDS * 2) for key in keys]) > most:
         right_guess(keys)
         raise TooManyGuesses(retry_after_seconds=max(1, round(SECONDS - time.time() % SECONDS)))
     return keys

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from . import alerts, credits, limits, money, purchases, top_ups
 from .clock import now
-from .models import AutoTopUp, Customer, Purchase
+from .models import AutoTopUp, Customer, Notice, Purchase
 from .top_ups import Off, Wait
 
 OFF = {
@@ -99,7 +99,7 @@ def _state(row: AutoTopUp, has_card: bool, under_way: Purchase | None, moment: A
 def line(account: UUID) -> dict[str, str] | None:
     """A sentence for the page of credits, where a top-up is under way, waits for its person, or was declined.
 
-    Two queries.
+    A decline is not said here as long as its notice stands above. Three queries at most.
     """
     if not settings.STRIPE_IS_SET_UP:
         return None
@@ -119,7 +119,8 @@ def line(account: UUID) -> dict[str, str] | None:
     if row.off_because == Off.DECLINED:
         said = f"Auto top-up is off: {top_ups.DECLINES_MAX} payments in a row did not go through."
         return {"words": said, "kind": "bad", "url": f"{top_ups.PAGE}#auto-top-up", "act": "What to do"}
-    if row.is_on:
+    is_told = Notice.objects.filter(account=account, key=f"top-up:declined:{newest.id}", seen_at=None).exists()
+    if row.is_on and not is_told:
         said = f"The last top-up of {price} did not go through. Nothing was paid."
         return {"words": said, "kind": "wait", "url": url, "act": "Why"}
     return None

@@ -104,6 +104,7 @@ def agree(
         if will_be_on and _is_disputed(account):
             raise TopUpNotPossible
         # refusing ends
+        _forget_disputed_card(account)
         still = row is not None and row.waits_because == Wait.DECLINED and row.waits_until is not None
         terms = {
             "is_on": will_be_on,
@@ -122,6 +123,14 @@ def agree(
         }
         made, _ = AutoTopUp.objects.update_or_create(account_id=account, defaults=terms)
     return made
+
+
+def _forget_disputed_card(account: UUID) -> None:
+    """A card whose holder had their bank take a payment back is not charged again, until they keep it anew."""
+    kept = Purchase.objects.filter(account=account, keeps_card=True, state=State.PAID).order_by("-paid_at").first()
+    lost = Dispute.objects.filter(account=account, state=Dispute.State.LOST)
+    if kept is not None and lost.filter(created_at__gte=kept.paid_at).exists():
+        Customer.objects.filter(account=account).update(payment_method="")
 
 
 def _refuse_terms(pack: Pack, below: int, month_max_minor: int) -> None:

@@ -7,6 +7,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
 from config.settings import is_loopback
+from tools_registry import runner
 
 OLDEST, NEWEST = 16, 18
 UNSAFE_WHEN_OFF = ("fsync", "synchronous_commit", "full_page_writes")
@@ -67,6 +68,19 @@ def nothing_for_play_in_production(app_configs: Any, **_: Any) -> list[CheckMess
             "A hold begins with the first and is renewed up to the second.",
         )
     return found
+
+
+@register(Tags.security)
+def tools_are_held(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """This machine has all that holds a tool which was taken over by what it read."""
+    return [
+        Warning(
+            sentence,
+            hint="Tools run, held by the rest. Use Linux 5.13 or later with seccomp and Landlock: docs/security.md.",
+            id="holdfast.W002",
+        )
+        for sentence in runner.protections().missing
+    ]
 
 
 @register(Tags.database)

@@ -4,19 +4,43 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
 
 from django.conf import settings
 
 from config.heartbeat import Watch
 from config.settings import child_environment
 from config.supervisor import Child
+from tools_registry import runner
 
 LOCAL_RENDERER = "generations.providers.local_renderer"
 REHEARSAL = "generations.providers.stand_ins.rehearsal"
 STRIPE = "billing.stripe_stand_in"
 
 
-def web_server(host: str, port: int) -> Child:
+@dataclass(frozen=True)
+class ToolDoor:
+    """The two sides of the door at which tools' runs are asked for. It stays open here, so a runner can be replaced."""
+
+    clients: int
+    server: int
+
+    @classmethod
+    def made(cls) -> Self:
+        return cls(*(side.detach() for side in runner.door()))
+
+    def environment(self) -> dict[str, str]:
+        """What tells a child that keeps the clients' side which number it has."""
+        return {"HOLDFAST_TOOL_DOOR": str(self.clients)}
+
+
+def tool_runner(door: ToolDoor) -> Child:
+    """The process that runs tools. It is given nothing of our environment."""
+    return Child("tool runner", runner.command(door.server), runner.environment(), keeps=(door.server,))
+
+
+def web_server(host: str, port: int, door: ToolDoor) -> Child:
     """gunicorn with threads: two processes, so that a slow request never stops the others."""
     figures = settings.RUN_DIR / "metrics"
     figures.mkdir(parents=True, exist_ok=True)
@@ -27,18 +51,27 @@ def web_server(host: str, port: int) -> Child:
         settings.MAIL_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # links that change passwords lie there
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     command = (sys.executable, "-m", "gunicorn", "-c", "python:config.gunicorn", "--workers", "2", "--bind", address)
-    return Child("web server", command, child_environment(HOLDFAST_ROLE="web", PROMETHEUS_MULTIPROC_DIR=str(figures)))
+    environment = child_environment(HOLDFAST_ROLE="web", PROMETHEUS_MULTIPROC_DIR=str(figures), **door.environment())
+    return Child("web server", command, environment, keeps=(door.clients,))
 
 
-def queue_worker() -> Child:
+def queue_worker(door: ToolDoor) -> Child:
     """The queue's worker processes, watched by their heartbeat."""
     settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
     file = settings.RUN_DIR / f"worker-{os.getpid()}.beat"
     file.unlink(missing_ok=True)
     watch = Watch(file)
-    environment = child_environment(HOLDFAST_ROLE="worker", HOLDFAST_HEARTBEAT_FILE=str(file))
+    environment = child_environment(HOLDFAST_ROLE="worker", HOLDFAST_HEARTBEAT_FILE=str(file), **door.environment())
     command = (sys.executable, "-m", "config.queue")
-    return Child("worker", command, environment, stuck=watch.stuck, started=watch.started, follows_database=True)
+    return Child(
+        "worker",
+        command,
+        environment,
+        stuck=watch.stuck,
+        started=watch.started,
+        follows_database=True,
+        keeps=(door.clients,),
+    )
 
 
 def local_renderer() -> Child:

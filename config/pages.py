@@ -24,7 +24,7 @@ from billing.pages import accounts_of, notices_of, purse_of
 from config.tasks import heartbeat_age_seconds
 from generations import gauges, offers
 from generations.storage import Unreachable, output_storage
-from tools_registry import pricing, registry
+from tools_registry import pricing, registry, runner
 from tools_registry.studio import STUDIOS
 
 ALL_APPLIED_KEY = "migrations-applied"
@@ -189,6 +189,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """The database answers, every migration is applied, and a worker has shown itself lately.
 
     Whether the storage of outputs answers is said too. Without it jobs wait for it, nothing is lost, the rest works.
+    So is what of this machine does not hold tools as it should: they run, held by the rest.
     """
     checks: dict[str, str] = {}
     storage = ""
@@ -208,10 +209,14 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return JsonResponse(
         {
             "status": "ready" if is_ready else "not ready",
-            "checks": checks | ({"storage": storage} if storage else {}),
+            "checks": checks | ({"storage": storage} if storage else {}) | {"tools": _tools_are_held()},
         },
         status=200 if is_ready else 503,
     )
+
+
+def _tools_are_held() -> str:
+    return " ".join(runner.protections().missing) or "ok"
 
 
 @never_cache

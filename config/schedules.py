@@ -26,6 +26,7 @@ SCHEDULES = (
     Periodic("tools-learn", "tools_registry.tasks.learn", 60),
     Periodic("billing-sweep", "billing.tasks.sweep", 1),
     Periodic("billing-mirror", "billing.mirror.sweep", 1),
+    Periodic("billing-enroll-earlier", "billing.tasks.enroll_earlier", 60),
     Periodic("billing-clean", "billing.tasks.clean", 24 * 60),
     Periodic("billing-reconcile-stripe", "billing.tasks.reconcile_stripe", 24 * 60),
 )

@@ -111,6 +111,16 @@ TOP_UP_BURST_MAX = 3
 TOP_UP_BURST_MINUTES = 60
 TOP_UP_PAUSE_HOURS = 24
 TOP_UP_CONFIRM_HOURS = 24
+# A payment has settled when it stood so many days, neither given back nor questioned by a bank (billing/trust.py).
+# Until an account's first one has, its runs that cost us money at a provider come to no more than this: bounds.py
+SETTLED_DAYS = 7
+UNSETTLED_RUN_CREDITS = "100"  # one run
+UNSETTLED_DAY_CREDITS = "250"  # all that were started on a UTC day
+# New accounts, and Free plans that begin, on a UTC day; an address is one IPv4, or a /64 of IPv6: billing/networks.py
+# Where nothing is in production everybody has one address, so there is room.
+SIGN_UPS_OF_ADDRESS_MAX = 10 if IS_PRODUCTION else 200
+SIGN_UPS_OF_NETWORK_MAX = 40 if IS_PRODUCTION else 200  # an IPv4 /24, or an IPv6 /48
+FREE_PLANS_OF_NETWORK_MAX = 20 if IS_PRODUCTION else 200  # whoever comes later has their first credits on a later day
 POLL_SECONDS = 1
 POLL_SECONDS_MAX = 15
 PROVIDER_TIMEOUT_SECONDS = 10
@@ -441,6 +451,7 @@ Q_CLUSTER = {
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 HEARTBEAT_FILE = env.str("HOLDFAST_HEARTBEAT_FILE", "")  # the supervisor's, not a person's
+TOOL_DOOR = env.int("HOLDFAST_TOOL_DOOR", -1)  # the supervisor's too: the number of an open file
 HEARTBEAT_SECONDS = 30
 HEARTBEAT_LATE_SECONDS = 90
 
@@ -466,7 +477,7 @@ ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Holdfast: "
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IS_PRODUCTION else "http"
-ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "signup": "20/m/ip,200/d/ip", "login_failed": "10/m/ip,5/5m/key"}
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "signup": "20/m/ip", "login_failed": "10/m/ip,5/5m/key"}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Holdfast"
 

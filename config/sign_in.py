@@ -4,13 +4,16 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter, get_adapter
 from allauth.account.auth_backends import AuthenticationBackend
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.shortcuts import render
 from unfold.forms import AuthenticationForm
 
+from billing import networks
 from billing.people import open_account
 
 DEMO_DOMAIN = "@holdfast.example"
@@ -39,7 +42,9 @@ class AccountAdapter(DefaultAccountAdapter):
     """allauth, with Holdfast's rules about addresses."""
 
     def save_user(self, request: Any, user: Any, form: Any, commit: bool = True) -> Any:
-        """Whoever signs up has an account of their own from the first moment."""
+        """Whoever signs up has an account of their own from the first moment; so many of a network on a day."""
+        if not networks.may_sign_up(request):
+            raise ImmediateHttpResponse(render(request, "account/signup_bounded.html", status=429))
         with transaction.atomic():
             user = super().save_user(request, user, form, commit)
             if commit:

@@ -56,6 +56,7 @@ class Child:
     """A process that is kept alive. `stuck` says, from time to time, why it must be started again; None: it is well.
 
     One that `follows_database` starts afresh with it: the queue's reader sleeps ten seconds on a lost connection.
+    It has no files of ours open but those that it `keeps`, under the numbers that they have here.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Child:
     stuck: Callable[[], str | None] = lambda: None
     started: Callable[[], None] = lambda: None
     follows_database: bool = False
+    keeps: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -74,6 +76,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # ours says `ready`, and nothing else may; they log to stderr
             start_new_session=True,
+            pass_fds=self.keeps,
             preexec_fn=ends_with_parent(os.getpid(), signal.SIGKILL),
         )
         self.started()

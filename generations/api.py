@@ -150,8 +150,12 @@ class EstimateAnswer(Answer):
     total_credits = AmountField(source="max", help_text="The same as max")
     explanation = serializers.CharField()
     usual = UsualAnswer(allow_null=True, help_text="What runs of a tool really cost, once enough of them were counted")
-    available = AmountField(allow_null=True, help_text="What you can spend; null where nobody is signed in")
+    available = AmountField(allow_null=True, help_text="What you can spend on it; null where nobody is signed in")
     affordable = serializers.BooleanField(allow_null=True, help_text="Whether that is enough for max; null likewise")
+    free = AmountField(
+        allow_null=True,
+        help_text="Free credits that you have besides: they cannot pay for it before your first payment",
+    )
 
 
 class Estimate(View):
@@ -176,35 +180,45 @@ class Estimate(View):
             "usual": None,
             "available": "300",
             "affordable": True,
+            "free": "0",
         },
         summary="What a job or a run of a tool would cost: min, typical, max; nothing is started",
     )
     def post(self, request: Any) -> Response:
         wanted = read(Priced, request.data)
         shown = _priced_tool(wanted) if wanted["operation"] in registry.TOOLS else _priced_job(wanted)
+        takes_free = shown.pop("takes_free_credits")
         available: int | None = None
+        free: int | None = None
         if request.user.is_authenticated:
-            available = statement.values_now(self.account)[0].available
-        shown |= {"available": available, "affordable": None if available is None else available >= shown["max"]}
+            values, available = statement.payable(self.account, takes_free_credits=takes_free)
+            free = values.available - available
+        shown |= {
+            "available": available,
+            "affordable": None if available is None else available >= shown["max"],
+            "free": free,
+        }
         return Response(EstimateAnswer(shown).data)
 
 
 def _priced_job(wanted: dict[str, Any]) -> dict[str, Any]:
     of = lifecycle.quote(wanted["operation"], wanted["inputs"], wanted.get("provider"))
-    return _in_numbers(of.estimate) | {"operation": of.operation.slug, "provider": of.provider.name, "usual": None}
+    shown = {"operation": of.operation.slug, "provider": of.provider.name, "usual": None}
+    return _in_numbers(of.estimate) | shown | {"takes_free_credits": of.takes_free_credits}
 
 
 def _priced_tool(wanted: dict[str, Any]) -> dict[str, Any]:
-    """What a run of a tool would cost; in the browser nothing, whatever the inputs."""
+    """What a run of a tool would cost; in the browser nothing. It runs here: any credits pay it."""
     tool = registry.TOOLS[wanted["operation"]]
     if "provider" in wanted:
         raise fields.InvalidInputs(fields={"provider": ["Tools run here; leave this out."]})
     if tool.function is None:
         tool.clean_with_files(wanted["inputs"], {}, "inputs.")
         free = pricing.Estimate(0, 0, 0, "It runs in your browser and costs nothing")
-        return _in_numbers(free) | {"operation": tool.slug, "provider": None, "usual": None}
+        return _in_numbers(free) | {"operation": tool.slug, "provider": None, "usual": None, "takes_free_credits": True}
     of = runs.quote(tool, wanted["inputs"], under="inputs.")
-    return _in_numbers(of.estimate) | {"operation": tool.slug, "provider": None, "usual": of.usual}
+    shown = {"operation": tool.slug, "provider": None, "usual": of.usual, "takes_free_credits": True}
+    return _in_numbers(of.estimate) | shown
 
 
 def _in_numbers(of: pricing.Estimate) -> dict[str, Any]:
@@ -447,10 +461,13 @@ class Generate(View):
             errors.AccountFrozen,
             errors.AccountInDebt,
             errors.TooManyOpenHolds,
+            errors.TooManyJobsAtOnce,
             errors.SpendLimitReached,
             errors.InsufficientCredits,
+            errors.FreeCreditsNotAccepted,
             bounds.TooManyBlocked,
             bounds.TooManyUnpaid,
+            bounds.NotSettled,
         ),
         takes_one_of=_EXAMPLES,
         gives=JOB_EXAMPLE,

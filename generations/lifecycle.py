@@ -29,7 +29,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django_q.tasks import async_task
 
-from billing import alerts, clock, credits, errors, ledger, steps
+from billing import alerts, book, clock, credits, errors, ledger, steps
 from billing.models import Account, Hold, Lot, Notice, new_id
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
@@ -55,7 +55,7 @@ from .providers.base import (
 log = structlog.get_logger("holdfast.lifecycle")
 
 State, Outcome = Generation.State, Generation.Outcome
-OWNER = "job"
+OWNER = book.JOB
 UNDER_WAY = (State.QUEUED, State.SUBMITTING, State.RUNNING)
 
 # A crash or a doubt that repeats is not tried for ever: after so many attempts without an end the job waits for its
@@ -136,6 +136,11 @@ class Quote:
     estimate: pricing.Estimate
     provider: Provider
 
+    @property
+    def takes_free_credits(self) -> bool:
+        """Whether plan and promotional credits pay it also before the account's first payment."""
+        return not self.provider.is_real or self.cost.takes_free_credits
+
 
 def quote(operation: Any, inputs: Any, provider: str | None = None) -> Quote:
     """The estimate of these inputs; raises InvalidInputs, UnknownOperation or ProviderNotOffered. Moves nothing."""
@@ -194,6 +199,7 @@ def start(
         actor=actor,
         user=user,
         amount=of.estimate.max,
+        takes_free_credits=of.takes_free_credits,
         id=hold_id,
         owner=OWNER,
         reference=str(job_id),
@@ -206,6 +212,7 @@ def start(
     def record(done: list[ledger.Outcome]) -> None:
         if of.provider.is_real:
             bounds.refuse_costly(account, of.provider.name)
+            bounds.refuse_unsettled(account, of.estimate.max)
         placed = done[0].line.created_at
         job.created_at = job.next_poll_at = placed
         job.save(force_insert=True)

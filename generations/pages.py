@@ -19,13 +19,13 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import credits, errors, idempotency, ledger, people, purchases, refusal_words, statement
+from billing import credits, errors, idempotency, ledger, packs, people, purchases, refusal_words, statement
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from tools_registry import explain as of_tools
 from tools_registry import fields, pricing, registry
 
-from . import explain, lifecycle, offers, prose, providers
+from . import explain, lifecycle, offers, prose, providers, routes
 from .links import output_url
 from .models import Generation, Output
 from .offers import Offer
@@ -226,11 +226,16 @@ def _form_page(
         "words": _words(operation),
         "switch": _switch(offered, operation),
         "form": form,
-        "estimate": _estimate(people.account_of(request), operation, given),
+        "estimate": _estimate(people.account_of(request), operation, given, _provider_of(form)),
         "refusal": refusal,
         "rehearsal": _rehearsal_words() if any(one.name == "rehearsal" for one in form.offer.providers) else [],
     }
     return render(request, "generations/generate.html", context, status=status)
+
+
+def _provider_of(form: OperationForm) -> str | None:
+    """Who is to make it, as the form stands; None where there is nothing to choose."""
+    return form["provider"].value() if "provider" in form.fields else None
 
 
 def _words(operation: registry.Operation) -> dict[str, str]:
@@ -271,28 +276,43 @@ def _rehearsal_words() -> list[dict[str, str]]:
 def estimate(request: Any, kind: str = "video") -> HttpResponse:
     """What the form as it stands would cost, beside what there is."""
     operation = _operation_of(kind)
-    shown = _estimate(people.account_of(request), operation, inputs_of(operation, request.POST))
+    given, provider = inputs_of(operation, request.POST), request.POST.get("provider")
+    shown = _estimate(people.account_of(request), operation, given, provider)
     return render(request, "generations/_estimate.html", {"estimate": shown})
 
 
-def _estimate(account: UUID, operation: registry.Operation, given: dict[str, Any]) -> dict[str, str]:
+def _estimate(
+    account: UUID, operation: registry.Operation, given: dict[str, Any], provider: str | None
+) -> dict[str, Any]:
     """The price in words, or why there is none. A text that is missing or wrong is priced as the example's."""
     texts = {of.name: _or_example(of, given, operation) for of in operation.fields if isinstance(of, fields.Text)}
     try:
-        quote = lifecycle.quote(operation.slug, given | texts)
+        quote = lifecycle.quote(operation.slug, given | texts, provider or None)
     except errors.BillingError as refusal:
         titles = {f"inputs.{of.name}": f"{of.title}: " for of in operation.fields}
         named = refusal.facts.get("fields", {}).items()
         wrong = [titles.get(name, "") + sentence for name, sentences in named for sentence in sentences]
         return {"problem": " ".join(wrong) or refusal.message}
-    values, _, _ = statement.values_now(account)
-    left = values.available - quote.estimate.max
-    return {
+    values, available = statement.payable(account, takes_free_credits=quote.takes_free_credits)
+    free = values.available - available
+    left = available - quote.estimate.max
+    return (_instead_of_free(quote, free) if free and left < 0 else {}) | {
         "max": credits.display(quote.estimate.max),
         "explanation": f"{quote.estimate.explanation}.",
-        "available": credits.display(values.available),
+        "available": credits.display(available),
         "after": credits.display(left),
         "shortfall": credits.display(-left) if left < 0 else "",
+    }
+
+
+def _instead_of_free(of: lifecycle.Quote, free: int) -> dict[str, Any]:
+    """The free credits that cannot pay yet, and what can be done about it."""
+    here = (one.title for one in routes.offered(of.operation.slug) if not one.is_real)
+    return {
+        "free": credits.display(free),
+        "can_buy": bool(packs.offered()),
+        "no_credits": refusal_words.NO_CREDITS,
+        "instead": next(here, ""),
     }
 
 

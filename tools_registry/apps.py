@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.conf import settings
+
+from tools_registry import runner
 
 
 class ToolsRegistryConfig(AppConfig):
@@ -15,3 +18,5 @@ class ToolsRegistryConfig(AppConfig):
 
         books.checks.append(reconcile.check)
         statement.explainers.append(explain.told)
+        if settings.TOOL_DOOR >= 0:
+            runner.join(settings.TOOL_DOOR)

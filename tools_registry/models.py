@@ -32,6 +32,8 @@ class ToolCost(models.Model):
     model = models.CharField(max_length=30)
     # Decimal strings of credits, by the names that the model asks for.
     rates = models.JSONField()
+    # Whether plan and promotional credits pay it before an account's first payment, also where it costs us money.
+    takes_free_credits = models.BooleanField(default=False, db_default=False)
     note = models.CharField(max_length=300, blank=True)
     made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+", editable=False

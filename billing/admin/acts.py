@@ -143,6 +143,10 @@ def words(label: str, **options: Any) -> forms.CharField:
     return forms.CharField(label=label, widget=UnfoldAdminTextInputWidget, **options)
 
 
+class Whole(forms.IntegerField):
+    widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric", "autocomplete": "off"})
+
+
 def tick(label: str, **options: Any) -> forms.BooleanField:
     return forms.BooleanField(label=label, required=False, widget=UnfoldBooleanWidget, **options)
 

@@ -23,8 +23,7 @@ from unfold.decorators import display
 from billing import approvals, clock, credits, errors, gifts
 from billing.models import Approval, Entry, GiftCode, GiftUse
 
-from .acts import ActForm, CreditsField, ReasonField, StaffAct, WithActs, choice, moment
-from .on_sale import Whole
+from .acts import ActForm, CreditsField, ReasonField, StaffAct, Whole, WithActs, choice, moment
 from .parts import ReadOnly, Section, address, code, link, listing, money, tag, text, when
 from .tables import OfAccount, account_link, person
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from billing import alerts, approvals, audit, clock, credits, errors, ledger, tokens
 from billing.models import Account, Approval, Entry, Hold, SpendLimit, Token
 
-from .acts import STAFF_ACTS, ActForm, CreditsField, ReasonField, StaffAct, choice, moment
+from .acts import STAFF_ACTS, ActForm, CreditsField, ReasonField, StaffAct, Whole, choice, moment
 from .parts import Figure, Section, money, when
 
 SPENDING = ("capture", "draw", "late_capture", "charge")
@@ -249,6 +249,8 @@ def lift_freeze(instruction: dict[str, Any], asked_by: Any, approved_by: Any) ->
 
 
 SPANS = {"per_run": "A run", "per_day": "A day", "per_month": "A month"}
+AT_ONCE = {"open_holds_max": "Open holds at once", "jobs_at_once_max": "Jobs at once"}
+LIMITS = SPANS | AT_ONCE
 
 
 class LimitForm(ActForm):
@@ -261,12 +263,15 @@ class LimitForm(ActForm):
     per_month = CreditsField(
         label="Most a month", required=False, may_be_zero=True, help_text="Empty means no limit of that kind."
     )
+    open_holds_max = Whole(label="Open holds at once", min_value=1, max_value=10_000, required=False)
+    jobs_at_once_max = Whole(label="Jobs at once", min_value=1, max_value=10_000, required=False)
 
 
 class LimitAccount(OnAccount):
     name, title, icon = "limit", "Set staff’s limits", "speed"
     sentence = (
-        "Staff’s limits replace the plan’s and bind everything the account spends. People’s own only tighten them."
+        "Staff’s limits replace the plan’s, and the ceiling before a first settled payment, and bind everything the "
+        "account spends. People’s own only tighten them."
     )
     permission = "billing.limit_account"
     form = LimitForm
@@ -276,26 +281,28 @@ class LimitAccount(OnAccount):
         limit = SpendLimit.objects.filter(account=row, source="staff").first()
         if limit is None:
             return {"mode": "set"}
-        values = {span: getattr(limit, span) for span in SPANS}
-        return {"mode": "set"} | {span: credits.format(most) for span, most in values.items() if most is not None}
+        known = {name: getattr(limit, name) for name in LIMITS if getattr(limit, name) is not None}
+        return {"mode": "set"} | {name: credits.format(most) if name in SPANS else most for name, most in known.items()}
 
     def now(self, row: Any) -> list[Figure]:
         return []
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         is_set = cleaned["mode"] == "set"
-        limits = {span: cleaned[span] for span in SPANS} if is_set else None
+        limits = {name: cleaned[name] for name in LIMITS} if is_set else None
         return {"account": str(row.id), "reason": cleaned["reason"], "limits": limits}
 
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-        def words(limits: dict[str, int | None] | None, span: str) -> str:
+        def words(limits: dict[str, int | None] | None, name: str) -> str:
             if limits is None:
                 return "the plan’s"
-            most = limits[span]
-            return "no limit" if most is None else f"{credits.display(most)} credits"
+            most = limits.get(name)
+            if most is None:
+                return "no limit"
+            return f"{credits.display(most)} credits" if name in SPANS else str(most)
 
-        known = SpendLimit.objects.filter(account=instruction["account"], source="staff").values(*SPANS).first()
-        return [(title, words(known, span), words(instruction["limits"], span)) for span, title in SPANS.items()]
+        known = SpendLimit.objects.filter(account=instruction["account"], source="staff").values(*LIMITS).first()
+        return [(title, words(known, name), words(instruction["limits"], name)) for name, title in LIMITS.items()]
 
 
 @approvals.act("limit")

@@ -16,13 +16,13 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing import approvals, credits, errors
 from billing import money as prices
 from billing.models import Approval, Enrollment, Pack, Plan, Purchase
 
-from .acts import ActForm, CreditsField, PriceField, StaffAct, WithActs, choice, tick, words
+from .acts import ActForm, CreditsField, PriceField, StaffAct, Whole, WithActs, choice, tick, words
 from .parts import NOTHING, Figure, ReadOnly, Section, code, lines, link, listing, money, tag, when
 from .stripe_pages import at_stripe
 from .tables import account_link
@@ -47,10 +47,6 @@ class SlugTaken(errors.BillingError):
 # Fields
 
 
-class Whole(forms.IntegerField):
-    widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric", "autocomplete": "off"})
-
-
 class FeaturesField(forms.CharField):
     """What the plan offers besides its credits, a line each; the cleaned value is a list."""
 
@@ -73,6 +69,7 @@ PLAN_TERMS = (
     "trial_days",
     "trial_credits",
     "open_holds_max",
+    "jobs_at_once_max",
     "features",
     "position",
     "is_offered",
@@ -122,7 +119,14 @@ class PlanForm(TermsForm):
     trial_days = Whole(label="Days of trial", min_value=0, max_value=365)
     trial_credits = CreditsField(label="Credits of the trial", may_be_zero=True, help_text="Promotional.")
     open_holds_max = Whole(
-        label="Open holds at once, at most", min_value=1, max_value=10_000, required=False, help_text="Empty: no limit."
+        label="Open holds at once, at most",
+        min_value=1,
+        max_value=10_000,
+        required=False,
+        help_text="Jobs and holds of the API together. Empty: only the installation’s own limit.",
+    )
+    jobs_at_once_max = Whole(
+        label="Jobs at once, at most", min_value=1, max_value=10_000, required=False, help_text="Empty: no limit."
     )
     features = FeaturesField(label="What else it offers", required=False, help_text="A line each.")
     field_order = PLAN_TERMS
@@ -349,7 +353,7 @@ def columns_with(*own: str) -> tuple[str, ...]:
 def fields_with(*own: str) -> tuple[str, ...]:
     """What the row's page shows, in its order, and what of these kinds alone."""
     first = ("id_shown", "slug", "title", "price_shown", "credits_shown")
-    return (*first, *own, "offered_shown", "position", "stripe_shown", "made")
+    return (*first, *own, "offered_shown", "position", "made")
 
 
 class OnSale(WithActs, ReadOnly):
@@ -376,10 +380,6 @@ class OnSale(WithActs, ReadOnly):
     @display(description="State")
     def offered_shown(self, row: Any) -> Any:
         return tag("offered", "ok") if row.is_offered else tag("not offered")
-
-    @display(description="Price at Stripe")
-    def stripe_shown(self, row: Any) -> Any:
-        return at_stripe("prices", row.stripe_price)
 
     @display(description="Made")
     def made(self, row: Any) -> Any:
@@ -435,7 +435,9 @@ class PlanAdmin(OnSale):
     acts = (ChangePlan(), StopPlan())
     list_acts = (NewPlan(),)
     list_display = columns_with("day_shown")
-    fields = fields_with("day_shown", "rollover_shown", "trial_shown", "holds_shown", "features_shown")
+    fields = fields_with(
+        "day_shown", "rollover_shown", "trial_shown", "holds_shown", "jobs_shown", "features_shown", "stripe_shown"
+    )  # fmt: skip
 
     def figures(self, row: Any) -> list[Figure]:
         states = dict(Enrollment.objects.filter(plan=row).values_list("state").annotate(count=Count("id")).order_by())
@@ -468,6 +470,14 @@ class PlanAdmin(OnSale):
     @display(description="Open holds at once")
     def holds_shown(self, row: Plan) -> Any:
         return "no limit" if row.open_holds_max is None else row.open_holds_max
+
+    @display(description="Price at Stripe")
+    def stripe_shown(self, row: Any) -> Any:
+        return at_stripe("prices", row.stripe_price)
+
+    @display(description="Jobs at once")
+    def jobs_shown(self, row: Plan) -> Any:
+        return "no limit" if row.jobs_at_once_max is None else row.jobs_at_once_max
 
     @display(description="What else it offers")
     def features_shown(self, row: Plan) -> Any:

@@ -207,13 +207,7 @@ def sale_link(row: Any) -> Any:
     """What a refund or a dispute is about."""
     if row.purchase_id is not None:
         return link(Purchase, row.purchase_id, str(row.purchase))
-    return link(Allocation, row.allocation_id, period_words(row.allocation))
-
-
-def period_words(row: Allocation) -> str:
-    """Whose period it is, and which: "Pro, 21 Nov 2026 to 21 Dec 2026"."""
-    what = "upgrade to " if row.period.startswith("upgrade ") else "trial of " if row.period == "trial" else ""
-    return f"{what}{row.plan}, {row.starts_at:%-d %b %Y} to {row.ends_at:%-d %b %Y}"
+    return link(Allocation, row.allocation_id, str(row.allocation))
 
 
 def refund_cells(row: Refunding, currency: str) -> list[Any]:
@@ -253,7 +247,7 @@ def story_of_purchase(row: Purchase) -> list[dict[str, Any]]:
 
 def story_of_period(row: Allocation) -> list[dict[str, Any]]:
     """How the period was granted: by an invoice, or for nothing."""
-    more = f"{credits.display(row.credits)} credits for {period_words(row)}"
+    more = f"{credits.display(row.credits)} credits for {row}"
     if not row.amount_minor:
         return [step("Granted", row.created_at, more=more)]
     paid = prices.words(row.amount_minor, row.currency)
@@ -512,14 +506,14 @@ class AllocationAdmin(Sold):
         return super().get_queryset(request).select_related("account", "plan", "enrollment")
 
     def heading(self, row: Any) -> str:
-        return period_words(row)
+        return str(row)
 
     def story(self, row: Any) -> list[dict[str, Any]]:
         return story_of_period(row)
 
     @display(description="Period")
     def period_shown(self, row: Allocation) -> str:
-        return period_words(row)
+        return str(row)
 
     @display(description="Plan")
     def plan_shown(self, row: Allocation) -> Any:
@@ -554,15 +548,13 @@ class AllocationAdmin(Sold):
         return when(row.created_at)
 
 
-def due_words(row: Dispute) -> str:
+def due_words(row: Dispute) -> tuple[str, str]:
     """When the evidence is due, and how long that is from now."""
     if row.evidence_due_at is None:
-        return "Stripe did not say"
+        return "–", "Stripe did not say when"
     left = row.evidence_due_at - now()
-    if left < timedelta(0):
-        return f"{row.evidence_due_at:%-d %B}, over"
     days = "within a day" if not left.days else f"in {left.days} day{'' if left.days == 1 else 's'}"
-    return f"{row.evidence_due_at:%-d %B}, {days}"
+    return f"{row.evidence_due_at:%-d %B}", "over" if left < timedelta(0) else f"{days}, given at Stripe"
 
 
 class OfSale(OfAccount):
@@ -694,7 +686,7 @@ class DisputeAdmin(OfSale):
         lots, is_open = self._lots(row), row.state == Dispute.State.OPEN
         frozen = sum(lot.remaining - lot.held for lot in lots if lot.is_frozen)
         held, spent = sum(lot.held for lot in lots), sum(lot.spent + lot.repaid for lot in lots)
-        due = [Figure("Evidence due", due_words(row), "given at Stripe", "alert")] if is_open else []
+        due = [Figure("Evidence due", *due_words(row), "alert")] if is_open else []
         return [
             *due,
             Figure("Frozen", credits.display(frozen), "cannot be spent until it ends"),
@@ -715,7 +707,7 @@ class DisputeAdmin(OfSale):
             Section("Its story", trail=story_of_dispute(row, self.currency(row))),
             Section(
                 "The credits that were bought with it",
-                ("Lot", "From", "Granted", "Spent", "Remaining", "Held", "State", "Spendable until"),
+                ("Lot", "From", "Granted", "Spent", "Remaining", "Held", "Spendable until"),
                 [
                     [
                         link(one),
@@ -724,7 +716,6 @@ class DisputeAdmin(OfSale):
                         money(one.spent + one.repaid),
                         money(one.remaining),
                         money(one.held),
-                        tag("frozen", "bad") if one.is_frozen else tag("free", "ok"),
                         until(one),
                     ]
                     for one in self._lots(row)

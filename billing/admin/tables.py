@@ -747,10 +747,19 @@ class PaymentAdmin(OfAccount):
 class SpendLimitAdmin(OfAccount):
     """The most that may be committed in a run, a day, a month. Staff's are set on the account's page."""
 
-    list_display = ("whose", "account_shown", "run_shown", "day_shown", "month_shown", "changed")
+    list_display = (
+        "whose",
+        "account_shown",
+        "run_shown",
+        "day_shown",
+        "month_shown",
+        "holds_shown",
+        "jobs_shown",
+        "changed",
+    )
     list_filter = ("source",)
     list_select_related = ("account", "user")
-    fields = ("id_shown", "whose", "account_shown", "run_shown", "day_shown", "month_shown", "changed")
+    fields = ("id_shown", *list_display)
 
     @display(description="Whose")
     def whose(self, row: SpendLimit) -> str:
@@ -767,6 +776,14 @@ class SpendLimitAdmin(OfAccount):
     @display(description="A month")
     def month_shown(self, row: SpendLimit) -> Any:
         return most(row.per_month)
+
+    @display(description="Holds at once")
+    def holds_shown(self, row: SpendLimit) -> Any:
+        return NOTHING if row.open_holds_max is None else row.open_holds_max
+
+    @display(description="Jobs at once")
+    def jobs_shown(self, row: SpendLimit) -> Any:
+        return NOTHING if row.jobs_at_once_max is None else row.jobs_at_once_max
 
     @display(description="Changed")
     def changed(self, row: SpendLimit) -> Any:

@@ -32,6 +32,19 @@ def get(name: str) -> Provider:
     return provider
 
 
+def costing() -> list[str]:
+    """The names of those whose bill is real money. One that is not set up any more may have been, so it counts."""
+    found = []
+    for name in PROVIDERS:
+        try:
+            is_real = get(name).is_real
+        except NotOffered:
+            is_real = True
+        if is_real:
+            found.append(name)
+    return found
+
+
 def load() -> None:
     """The modules of all providers that are set up here are loaded, for whatever is forked from this process."""
     for name in PROVIDERS:

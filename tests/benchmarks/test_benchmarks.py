@@ -43,6 +43,12 @@ def test_a_generation_is_measured_beside_an_empty_view() -> None:
     }
 
 
+def test_a_run_of_a_tool_that_does_nothing_is_measured() -> None:
+    found = run("runner.py", "--runs", "20")
+    assert set(found) == {"first", "one", "four", "large", "cpu"}
+    assert all(found[name]["p50"] > 0 for name in ("one", "four", "large", "cpu"))
+
+
 @pytest.mark.slow
 def test_polling_is_measured_beside_its_providers_latency_and_everything_is_settled() -> None:
     found = run("polling.py", "--jobs", "200", "--completed", "4", "--latency", "0.1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +15,10 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from billing import errors, people, plans
+from billing import errors, people, plans, tasks
 from billing.credits import MICRO
-from billing.models import Allocation, Enrollment, Lot, Plan, SpendLimit
+from billing.models import Account, Allocation, Enrollment, Lot, Plan, SpendLimit
+from billing.reconcile import reconcile
 from tests.conftest import Clock
 
 from .purse import Purse
@@ -208,3 +209,92 @@ def test_what_staff_made_of_a_plan_stays() -> None:
         ("free", 0, 300 * MICRO, 30 * MICRO),
         ("supporter", 4500, 3000 * MICRO, 300 * MICRO),
     ]
+
+
+# People who were here before there were plans
+
+
+def verified(name: str, *, is_verified: bool = True, is_active: bool = True) -> Any:
+    """Somebody who verified their address when there was no plan; returns their account."""
+    person = User.objects.create_user(name, f"{name}@people.test", is_active=is_active)
+    EmailAddress.objects.create(user=person, email=person.email, verified=is_verified, primary=True)
+    account = people.open_account(person)
+    before = Plan.objects.get(slug="free").created_at - timedelta(days=3)
+    Account.objects.filter(id=account.id).update(created_at=before)
+    return account
+
+
+def test_people_from_before_there_were_plans_are_enrolled_once() -> None:
+    old = [verified(f"old-{n}") for n in range(7)]
+    others = [verified("unverified", is_verified=False), verified("gone", is_active=False)]
+    enrolled = verified("enrolled")
+    plans.begin_free(enrolled.id)
+    had_one = verified("had-one")
+    Enrollment.objects.create(
+        account=had_one, plan=Plan.objects.get(slug="free"), state="ended", started_at=had_one.created_at,
+        ended_at=had_one.created_at,
+    )  # fmt: skip
+    later = people.make_person("later@people.test", password=None)  # made by the command, without a plan
+    for _ in range(2):
+        tasks.enroll_earlier()
+    for account in old:
+        row = Enrollment.objects.get(account=account)
+        assert (row.state, row.user.email.partition("-")[0]) == ("active", "old")
+        assert Account.objects.get(id=account.id).available == 300 * MICRO
+        assert SpendLimit.objects.get(account=account, source="plan").per_day == 30 * MICRO
+        assert Allocation.objects.filter(account=account).count() == 1
+    assert Account.objects.get(id=enrolled.id).available == 300 * MICRO
+    nobody = [*others, had_one, people.open_account(later)]
+    assert not Allocation.objects.filter(account__in=nobody).exists()
+    assert reconcile().findings == []
+
+
+def test_enrolling_goes_on_where_it_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = [verified(f"old-{n}") for n in range(5)]
+    monkeypatch.setattr(plans, "BATCH", 2)
+    assert plans.enroll_earlier(until=0) == 0
+    give = plans._give_free_months
+    monkeypatch.setattr(plans, "_give_free_months", lambda rows, moment: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # enrolled, and the plug is pulled before their credits
+        tasks.enroll_earlier()
+    monkeypatch.setattr(plans, "_give_free_months", give)
+    assert plans.enroll_earlier() == 0
+    assert plans.allocate_free() == 5  # as the sweep of every minute does
+    assert {Account.objects.get(id=one.id).available for one in old} == {300 * MICRO}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_and_a_person_who_verifies_enroll_each_account_once(clock: Clock) -> None:
+    plans.install()
+    old = [verified(f"old-{n}") for n in range(12)]
+    barrier = threading.Barrier(3)
+
+    def work(what: Callable[[], Any]) -> None:
+        try:
+            barrier.wait()
+            what()
+        finally:
+            connection.close()
+
+    def verify() -> None:
+        for account in reversed(old):
+            plans.begin_free(account.id)
+
+    both = [threading.Thread(target=work, args=[what]) for what in (tasks.enroll_earlier, tasks.enroll_earlier, verify)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    plans.allocate_free()
+    assert {Account.objects.get(id=one.id).available for one in old} == {300 * MICRO}
+    assert (
+        Enrollment.objects.filter(account__in=old).count() == Allocation.objects.filter(account__in=old).count() == 12
+    )
+    assert reconcile().findings == []
+
+
+def test_without_a_free_plan_nobody_is_enrolled() -> None:
+    verified("old")
+    Plan.objects.filter(slug="free").update(slug="was-free")
+    tasks.enroll_earlier()
+    assert not Enrollment.objects.exists()

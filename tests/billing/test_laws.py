@@ -34,6 +34,7 @@ from billing.models import (
     Lot,
     Pack,
     Plan,
+    PlanChange,
     Purchase,
     Refunding,
     new_id,
@@ -578,21 +579,28 @@ def test_a_spend_day_stands_once_and_its_parts_fit(books: Purse) -> None:
 
 
 LIMIT = (
-    "INSERT INTO billing_spendlimit (id, account_id, source, user_id, per_run, updated_at)"
-    " VALUES (gen_random_uuid(), '{account}', '{source}', {user}, {per_run}, now())"
+    "INSERT INTO billing_spendlimit (id, account_id, source, user_id, {what}, updated_at)"
+    " VALUES (gen_random_uuid(), '{account}', '{source}', {user}, {most}, now())"
 )
 
 
 def test_spend_limits_stand_once_and_name_their_member(purse: Purse) -> None:
     user = User.objects.create(username="ada").id
 
-    def sql(source: str, user: object = "NULL", per_run: int = 1) -> str:
-        return LIMIT.format(account=purse.id, source=source, user=user, per_run=per_run)
+    def sql(source: str, user: object = "NULL", most: int = 1, what: str = "per_run") -> str:
+        return LIMIT.format(account=purse.id, source=source, user=user, most=most, what=what)
 
     assert refused_by(sql("plan"), sql("plan")) == "spend_limit_once"
     assert refused_by(sql("member")) == "spend_limit_member_named"
     assert refused_by(sql("plan", user)) == "spend_limit_member_named"
-    assert refused_by(sql("plan", per_run=-1)) == "spend_limit_not_negative"
+    assert refused_by(sql("plan", most=-1)) == "spend_limit_not_negative"
+    for what, law in (
+        ("open_holds_max", "billing_spendlimit_open_holds_max_check"),
+        ("jobs_at_once_max", "billing_spendlimit_jobs_at_once_max_check"),
+    ):
+        assert refused_by(sql("person", what=what)) == "spend_limit_at_once_of_plan_or_staff"
+        assert refused_by(sql("member", user, what=what)) == "spend_limit_at_once_of_plan_or_staff"
+        assert refused_by(sql("staff", most=-1, what=what)) == law
 
 
 def test_people_belong_to_an_account_once(purse: Purse) -> None:
@@ -739,6 +747,8 @@ def shop(db: None) -> Shop:
         ("billing_plan_trial_days_check", "plan", {"slug": "b", "trial_days": -1}),
         ("billing_plan_position_check", "plan", {"slug": "b", "position": -1}),
         ("billing_plan_open_holds_max_check", "plan", {"slug": "b", "open_holds_max": -1}),
+        ("billing_plan_jobs_at_once_max_check", "plan", {"slug": "b", "jobs_at_once_max": -1}),
+        ("plan_jobs_at_once_positive", "plan", {"slug": "b", "jobs_at_once_max": 0}),
         ("purchase_amounts_positive", "purchase", {"amount_minor": 0}),
         ("purchase_amounts_positive", "purchase", {"credits": 0}),
         ("billing_purchase_amount_minor_check", "purchase", {"amount_minor": -1}),
@@ -778,6 +788,8 @@ def shop(db: None) -> Shop:
         ("enrollment_one_in_force", "enrollment", {"state": "grace"}),
         ("enrollment_ended_at_its_end", "enrollment", {"state": "ended"}),
         ("enrollment_ended_at_its_end", "enrollment", {"state": "pending", "ended_at": "2026-01-01"}),
+        ("enrollment_second_is_over", "enrollment", {"state": "pending", "is_second": True}),
+        ("enrollment_second_is_over", "enrollment", {"state": "pending", "undone_at": "2026-01-01"}),
         ("billing_enrollment_stripe_session_key", "enrollment", {"state": "pending", "stripe_session": "cs_2"}),
         (
             "billing_enrollment_stripe_subscription_key",
@@ -899,6 +911,51 @@ def test_one_top_up_waits_at_a_time_and_its_terms_stand(shop: Shop) -> None:
     assert refused_by(mine.format("state = 'failed'"), mine.format("state = 'open'")) == "top_up_keeps_its_terms"
 
 
+# Changes of plans
+
+
+@pytest.fixture
+def change(shop: Shop) -> PlanChange:
+    enrollment = Enrollment.objects.get(account=shop.purse.id)
+    return PlanChange.objects.create(
+        account_id=shop.purse.id, enrollment=enrollment, act="cancel", stripe_name="sub_1", said="It ends.",
+        created_at=shop.purse.account.created_at,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("law", "changes"),
+    [
+        ("plan_change_one_at_a_time", {}),
+        ("plan_change_ended_at_its_end", {"state": "done"}),
+        ("plan_change_ended_at_its_end", {"ended_at": "2026-01-01"}),
+        ("billing_planchange_tries_check", {"state": "done", "ended_at": "2026-01-01", "tries": -1}),
+        ("plan_change_enrollment_in_account", {"state": "done", "ended_at": "2026-01-01", "account_id": "stranger"}),
+    ],
+)
+def test_a_change_of_a_plan_keeps_its_laws(shop: Shop, change: PlanChange, law: str, changes: dict[str, Any]) -> None:
+    told = {name: shop.stranger.id if value == "stranger" else value for name, value in changes.items()}
+    assert refused_by(copied("planchange", change.id, **told)) == law
+
+
+def test_a_change_of_a_plan_stands(change: PlanChange) -> None:
+    for changes in ("act = 'keep'", "stripe_name = 'sub_2'", "asks = '{\"a\": 1}'", "tries = 2"):
+        assert refused_by(changed("planchange", change.id, changes)) == "plan_change_stands"
+    run(changed("planchange", change.id, "state = 'refused', ended_at = now()"))
+    again = "state = 'asked', ended_at = NULL"
+    assert refused_by(changed("planchange", change.id, again)) == "plan_change_stands"
+    run(changed("planchange", change.id, f"{again}, tries = 2"))
+    run(changed("planchange", change.id, "state = 'done', ended_at = now()"))
+    assert refused_by(changed("planchange", change.id, f"{again}, tries = 3")) == "plan_change_stands"
+    assert refused_by(f"DELETE FROM billing_planchange WHERE id = '{change.id}'") == "plan_change_never_deleted"
+
+
+def test_an_invoice_pays_for_one_period(shop: Shop) -> None:
+    run(shop.changed("allocation", "stripe_invoice = 'in_1'"))
+    again = shop.copied("allocation", period="upgrade in_1", stripe_invoice="in_1", payment_id=None)
+    assert refused_by(again) == "allocation_one_an_invoice"
+
+
 # Gifts
 
 
@@ -981,6 +1038,7 @@ def test_gifts_are_revoked_once_and_stay(gift: Gift) -> None:
 # (account, id) is unique because id is: the key exists so that other keys can point at it.
 IMPLIED = {f"{table}_account_id" for table in ("hold", "entry", "payment", "lot", "claw_back", "share")}
 IMPLIED |= {f"{table}_account_id" for table in ("purchase", "refunding", "dispute", "enrollment", "allocation")}
+IMPLIED |= {"plan_change_account_id"}
 # One trigger that speaks for four laws: entry_continues_…, entry_agrees_with_account, …_lots and …_holds.
 IMPLIED |= {"entry_agrees"}
 

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[int, Callable[[Purse, Any], object]]] = {
     "grant": (3, lambda purse, hold: ledger.grant(purse.id, amount=5, source="pack")),
     "grant of a payment": (5, lambda purse, hold: ledger.grant(purse.id, amount=5, source="pack", payment="cs_1")),
     "place_hold": (4, lambda purse, hold: purse.place(5)),
+    "place_hold of what takes no free credits": (5, lambda purse, hold: purse.place(5, takes_free_credits=False)),
     "capture": (4, lambda purse, hold: purse.capture(hold, 5)),
     "release": (4, lambda purse, hold: purse.release(hold)),
     "charge": (4, lambda purse, hold: purse.charge(5)),

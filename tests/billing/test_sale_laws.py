@@ -111,13 +111,6 @@ BREAKS = {
         "UPDATE billing_allocation SET period = 'free 2026-11' WHERE id = %(period)s",
         "allocation:{period}",
     ),
-    "paid_period_has_its_invoice, one for two": (
-        "INSERT INTO billing_allocation (id, account_id, enrollment_id, plan_id, period, starts_at, ends_at, credits,"
-        " stripe_invoice, stripe_intent, invoice_url, amount_minor, currency, created_at) SELECT %(fresh)s, account_id,"
-        " enrollment_id, plan_id, 'upgrade in_1', starts_at, ends_at, 0, stripe_invoice, '', '', amount_minor,"
-        " currency, created_at FROM billing_allocation WHERE id = %(period)s",
-        None,
-    ),
     "kept_credits_have_their_period": (
         "UPDATE billing_payment SET reference = 'kept:nothing' WHERE id = %(kept)s",
         "payment:{kept}",

@@ -48,6 +48,7 @@ def test_ready_needs_a_worker_that_was_seen_lately(client: Client, settings: Any
         "migrations": "ok",
         "worker": "never seen",
         "storage": "ok",
+        "tools": "ok",
     }
     cache.set(tasks.HEARTBEAT_KEY, time.time() - 91)
     assert client.get("/readyz").json()["checks"]["worker"] == "last seen 91 s ago"
@@ -76,7 +77,7 @@ def test_ready_says_when_the_database_is_away(client: Client) -> None:
     finally:
         connection.close()
         connection.settings_dict["HOST"] = host
-    assert (answer.status_code, answer.json()["checks"]) == (503, {"database": "OperationalError"})
+    assert (answer.status_code, answer.json()["checks"]) == (503, {"database": "OperationalError", "tools": "ok"})
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_inputs_ask_for_the_price_where_the_price_follows_them(owner: Client) ->
         assert {path for path, _ in parts} == {f"/generate/{slug.removeprefix('ai/')}/estimate"}
         asked[slug] = [name for _, part in parts for name in dict.fromkeys(re.findall(r' name="([^"]+)"', part))]
     assert asked == {
-        "ai/video": ["seconds", "size", "quality"],
+        "ai/video": ["seconds", "size", "quality", "provider"],  # on who makes it depends which credits can pay
         "ai/image": ["size", "quality"],
         "ai/script": ["prompt", "length_max"],
         "ai/threads": ["prompt", "audience", "length_max"],

@@ -37,6 +37,8 @@ HEADINGS = [
     "Output links passed on",
     "Formulas in CSV cells",
     "Guessing gift codes",
+    # Tools
+    "A tool taken over by what it reads",
     # What is delivered, and by whom
     "Hostile files",
     "Callbacks that nobody signed",

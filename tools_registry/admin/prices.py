@@ -17,8 +17,8 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing import approvals, clock, credits, errors
-from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, words
-from billing.admin.parts import Figure, ReadOnly, Section, code, document, money, moved, tag, text, when
+from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, tick, words
+from billing.admin.parts import Figure, ReadOnly, Section, code, document, money, moved, tag, text, when, yes_or_no
 from billing.models import Approval
 from tools_registry import fields, pricing, registry, rehearse_price
 from tools_registry.catalogue import SHIPPED_COSTS
@@ -95,12 +95,13 @@ def _terms(tool: str) -> dict[str, Any]:
     """The price that the tool has now, or else the one that Holdfast ships: what a new one begins with."""
     now = ToolCost.objects.in_force(tool, clock.now())
     if now is not None:
-        return {"tool": tool, "model": now.model, "rates": now.rates}
+        return {"tool": tool, "model": now.model, "rates": now.rates, "takes_free_credits": now.takes_free_credits}
     return {"tool": tool, **_shipped(tool)}
 
 
 def _shipped(tool: str) -> dict[str, Any]:
-    return next({"model": one["model"], "rates": one["rates"]} for one in SHIPPED_COSTS if one["tool"] == tool)
+    terms = ("model", "rates", "takes_free_credits")
+    return next({name: one[name] for name in terms} for one in SHIPPED_COSTS if one["tool"] == tool)
 
 
 class PriceForm(ActForm):
@@ -111,6 +112,10 @@ class PriceForm(ActForm):
         max_length=20_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 18, "class": "code-field", "spellcheck": "false"}),
         help_text='JSON. Credits are decimal strings, for example "0.5".',
+    )
+    takes_free_credits = tick(
+        "Free credits pay it before a first payment",
+        help_text="Plan and promotional credits, also where it costs us money. What costs us nothing they pay anyway.",
     )
     valid_from = moment(
         "Counts from",
@@ -177,7 +182,8 @@ class NewPrice(StaffAct):
 
     def initial(self, row: Any) -> dict[str, Any]:
         if row is not None:
-            return _as_written({"tool": row.tool, "model": row.model, "rates": row.rates})
+            terms = {name: getattr(row, name) for name in ("tool", "model", "rates", "takes_free_credits")}
+            return _as_written(terms)
         return _as_written(_terms(next(iter(registry.OPERATIONS))))
 
     def prefilled(self, query: QueryDict) -> dict[str, Any]:
@@ -199,6 +205,7 @@ class NewPrice(StaffAct):
             "tool": cleaned["tool"],
             "model": cleaned["model"],
             "rates": cleaned["rates"],
+            "takes_free_credits": cleaned["takes_free_credits"],
             "valid_from": valid_from.isoformat() if valid_from else None,
             "note": cleaned["note"],
         }
@@ -237,7 +244,12 @@ class NewPrice(StaffAct):
                 "Counts from",
                 when(now.valid_from) if now else "–",
                 when(datetime.fromisoformat(valid_from)) if valid_from else "its approval",
-            )
+            ),
+            (
+                "Free credits pay it before a first payment",
+                "–" if now is None else yes_or_no(now.takes_free_credits),
+                yes_or_no(instruction.get("takes_free_credits", False)),
+            ),
         ]
         models = {model, now.model} if now else {model}
         for inputs in _every_choice(operation, *models):
@@ -286,6 +298,8 @@ def add_price(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> s
         defaults={
             "model": instruction["model"],
             "rates": instruction["rates"],
+            # What was asked for before prices said so says nothing of it.
+            "takes_free_credits": instruction.get("takes_free_credits", False),
             "note": instruction["note"],
             "made_by": asked_by,
         },
@@ -326,6 +340,7 @@ class ToolCostAdmin(WithActs, ReadOnly):
         "from_shown",
         "model_shown",
         "rates_shown",
+        "free_shown",
         "note_shown",
         "made_by",
         "made",
@@ -358,6 +373,10 @@ class ToolCostAdmin(WithActs, ReadOnly):
     @display(description="Rates")
     def rates_shown(self, row: Any) -> Any:
         return document(row.rates)
+
+    @display(description="Free credits pay it before a first payment")
+    def free_shown(self, row: Any) -> Any:
+        return yes_or_no(row.takes_free_credits)
 
     @display(description="Note")
     def note_shown(self, row: Any) -> Any:

@@ -11,7 +11,7 @@ empty environment. It sees no run's contents either: inputs and answers travel i
 and that run's child have, so no child inherits what another one was given.
 """
 
-from .client import Ran, Runner, join, run
+from .client import Ran, Runner, command, door, environment, join, run
 from .confinement import Protections, protections
 
-__all__ = ["Protections", "Ran", "Runner", "join", "protections", "run"]
+__all__ = ["Protections", "Ran", "Runner", "command", "door", "environment", "join", "protections", "run"]

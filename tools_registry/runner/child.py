@@ -7,7 +7,6 @@ What is written there is read by a process that trusts none of it: JSON and byte
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import os
 import signal
@@ -100,7 +99,6 @@ def become_run(path: str, packages: Sequence[str], limits: Limits, place: Place,
 def _let_go_of_the_server(given: int, room: int) -> None:
     """A group of its own, its own two files and no others, and signals as they were at the beginning."""
     os.setpgid(0, 0)
-    gc.enable()
     signal.set_wakeup_fd(-1)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(each, signal.SIG_DFL)
@@ -121,9 +119,9 @@ def _carry_out(path: str, packages: Sequence[str]) -> tuple[bytes, bytes]:
         return ANSWERED, encode(function(inputs, files))
     except BadInput as error:
         return BAD_INPUT, json.dumps(error.fields).encode()
-    except MemoryError:
-        return OUT_OF_MEMORY, b""
     except BaseException as error:  # SystemExit too: a function answers or fails, it does not end the process
+        if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:  # as DuckDB calls it
+            return OUT_OF_MEMORY, b""
         return CRASHED, _sentence(error).encode("utf-8", "replace")
 
 

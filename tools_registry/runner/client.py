@@ -11,7 +11,6 @@ import atexit
 import json
 import os
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -112,10 +111,11 @@ class Runner:
 
     def join(self, door: int) -> None:
         """Runs go through the server behind this door, which somebody else keeps alive."""
-        with suppress(OSError):
-            if stat.S_ISSOCK(os.fstat(door).st_mode):
-                self._joined = socket.socket(fileno=os.dup(door))
-                self._joined.settimeout(QUEUE_SECONDS_MAX)
+        with suppress(OSError):  # whose environment was handed on to a process that was not given the door
+            found = socket.socket(fileno=os.dup(door))
+            if (found.family, found.type) == (socket.AF_UNIX, socket.SOCK_DGRAM):
+                found.settimeout(QUEUE_SECONDS_MAX)
+                self._joined = found
 
     def _door(self) -> socket.socket:
         if self._joined is not None:
@@ -131,7 +131,6 @@ class Runner:
         with theirs:
             process = subprocess.Popen(
                 command(theirs.fileno(), self.packages[1:], self.at_once),
-                cwd=ROOT,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -174,7 +173,7 @@ def door() -> tuple[socket.socket, socket.socket]:
 
 
 def command(door: int, also: Sequence[str] = (), at_once: int | None = None) -> list[str]:
-    """How this process starts the server behind that door: in ROOT, with `environment` and nothing else."""
+    """How this process starts the server behind that door, with `environment` and nothing else."""
     return [
         *(sys.executable, "-m", "tools_registry.runner", "--door", f"{door}", "--parent", f"{os.getpid()}"),
         *(part for package in also for part in ("--also", package)),
@@ -192,7 +191,7 @@ def environment() -> dict[str, str]:
         "TZ": "UTC",
         "PATH": os.defpath,
         "HOME": "/nonexistent",
-        "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path if folder),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys((str(ROOT), *filter(None, sys.path)))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -247,7 +246,7 @@ def _sentence(stopped: str, limits: Limits) -> str:
         "time": f"It took longer than {limits.seconds} seconds.",
         "memory": f"It needed more than {limits.memory_mb} MB of memory.",
         "output": f"What it made is larger than {limits.output_bytes:,} bytes.",
-        "crash": "It ended without an answer.",
+        "crash": f"It ended without an answer; perhaps it needed more than {limits.memory_mb} MB of memory.",
     }[stopped]
 
 

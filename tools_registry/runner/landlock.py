@@ -28,6 +28,10 @@ SCOPES_SINCE, ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
 READING = READ_FILE | READ_DIR
 SCRATCH = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE  # flat: no folders, no links
 
+# Looking for the container's limits, DuckDB ends the process where these are there and cannot be read. Figures only:
+# their folders cannot be listed.
+CONTROL_GROUPS = (Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+
 
 class _Rules(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("tcp", ctypes.c_uint64), ("scopes", ctypes.c_uint64))
@@ -59,6 +63,8 @@ def apply(readable: Iterable[Path], scratch: Path) -> None:
         for folder in readable:
             _allow(ruleset, folder, READING if folder.is_dir() else READ_FILE)
         _allow(ruleset, Path(os.devnull), READ_FILE | WRITE_FILE)
+        for one in filter(Path.exists, CONTROL_GROUPS):
+            _allow(ruleset, one, READ_FILE)
         _allow(ruleset, scratch, SCRATCH & rights)
         called(libc.syscall(RESTRICT, ruleset, 0), "landlock")
     finally:

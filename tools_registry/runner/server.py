@@ -158,8 +158,9 @@ class Server:
             try:
                 given, room, line = files
                 said = json.loads(message)
-                order = Order(said["function"], Limits(**said["limits"]), given, room, socket.socket(fileno=line))
-            except (ValueError, KeyError, TypeError, OSError):
+                limits = Limits(**{name: _number(value) for name, value in said["limits"].items()})
+                order = Order(str(said["function"]), limits, given, room, socket.socket(fileno=line))
+            except (ValueError, KeyError, TypeError, AttributeError, OSError):
                 for one in files:
                     os.close(one)
                 continue
@@ -252,6 +253,12 @@ class Server:
             sentence = said[HEAD_BYTES:].rstrip(b"\0").decode(errors="replace")
             raise RuntimeError(f"No run can begin here. {sentence}")
         self.idle_bytes = _peak_bytes(usage)
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or value <= 0:
+        raise ValueError(f"{value} is no limit.")
+    return value
 
 
 def _peak_bytes(usage: resource.struct_rusage) -> int:

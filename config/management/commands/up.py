@@ -94,7 +94,13 @@ class Command(BaseCommand):
 
     def make_children(self, host: str, port: int) -> list[Child]:
         """What the supervisor keeps alive besides the database."""
-        found = [children.web_server(host, port), children.queue_worker(), children.local_renderer()]
+        door = children.ToolDoor.made()
+        found = [
+            children.tool_runner(door),
+            children.web_server(host, port, door),
+            children.queue_worker(door),
+            children.local_renderer(),
+        ]
         url_file = settings.RUN_DIR / "rehearsal.url"
         url_file.unlink(missing_ok=True)
         if settings.REHEARSAL_IS_OURS:

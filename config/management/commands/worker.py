@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from config.children import queue_worker
+from config.children import ToolDoor, queue_worker, tool_runner
 from config.supervisor import GaveUp, Supervisor, Told, end_when_told
 
 
@@ -18,7 +18,8 @@ class Command(BaseCommand):
         parser.add_argument("--quiet", action="store_true", help="say nothing when starting")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        supervisor = Supervisor([queue_worker()], None, self.stderr.write)
+        door = ToolDoor.made()
+        supervisor = Supervisor([tool_runner(door), queue_worker(door)], None, self.stderr.write)
         end_when_told()
         try:
             supervisor.start()

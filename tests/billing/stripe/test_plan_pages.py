@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from django.test import Client
 
 from billing import plans, stripe_inbox
 from billing.credits import MICRO
-from billing.models import Audit, Enrollment
+from billing.models import Audit, Enrollment, PlanChange
 from billing.reconcile import reconcile
 from tests.billing.pages.test_pages import text_of
 from tests.people import Caller, Person, member, nobody, owner, stranger
@@ -161,7 +162,9 @@ def test_a_plan_goes_through_its_life_by_its_buttons(owner: Person, stand_in: St
     assert owner.purse.available == 3400 * MICRO
     words = said(owner)
     assert "Supporter £45 a month" in words
-    assert re.search(r"You pay the difference for (\d+) of \1 days now, and 9,000 credits come at once", words)
+    assert re.search(
+        r"You pay about £115 now, the difference for (\d+) of \1 days, and 9,000 credits come at once", words
+    )
 
     assert press(owner, "change", plan="pro").status_code == 302
     hear(stand_in, owner)
@@ -222,10 +225,10 @@ def test_cards_and_invoices_are_at_stripe(owner: Person, stand_in: StandIn, stri
 def test_what_cannot_be_done_now_says_so_and_changes_nothing(
     owner: Person, stand_in: StandIn, stripe_settings: Any
 ) -> None:
-    for act in ("cancel", "keep", "go-on", "change"):
+    for act in ("cancel", "keep", "resume", "settle", "change"):
         browser = owner.browser()
         answer = browser.post(f"{PAGE}/{act}", {"plan": "pro"}, follow=True)
-        assert "The plan cannot be changed in this way now. Nothing was changed." in text_of(answer), act
+        assert "This account has no plan that is paid for. Nothing was changed." in text_of(answer), act
     assert press(owner, "explode").status_code == 404
     assert not Enrollment.objects.exists()
 
@@ -234,3 +237,102 @@ def test_prices_show_the_plans_to_everybody(stripe_settings: Any) -> None:
     words = text_of(Client().get("/pricing"))
     for expected in ("300 credits a month, free", "3,000 credits a month for £45", "12,000 credits a month for £160"):
         assert expected in words
+
+
+# What is waited for
+
+
+def live_of(page: str) -> str:
+    """Where the page looks for news; empty where it waits for nothing."""
+    found = re.search(r'id="plan-now" hx-get="([^"]+)"', page)
+    return found[1].replace("&amp;", "&") if found else ""
+
+
+def test_the_page_waits_for_the_payment_and_follows_by_itself(
+    owner: Person, stand_in: StandIn, stripe_settings: Any
+) -> None:
+    plans.begin_free(owner.account)
+    browser = owner.browser()
+    assert live_of(browser.get(PAGE).content.decode()) == ""
+    answer = press(owner, "subscribe", plan="supporter", key=uuid4().hex)
+    page = browser.get(f"{PAGE}?back=paid").content.decode()
+    assert "Waiting for the payment to be confirmed." in page
+    live = live_of(page)
+    assert browser.get(live, headers={"HX-Request": "true"}).status_code == 204
+    assert owner.purse.available == 400 * MICRO  # looking gives nothing, whatever the address says
+    stand_in.pay(answer["Location"].rpartition("/")[2])
+    assert browser.get(live, headers={"HX-Request": "true"}).status_code == 204  # paid, and not told yet
+    hear(stand_in, owner)
+    news = browser.get(live, headers={"HX-Request": "true"})
+    assert (news.status_code, news.headers["HX-Trigger"]) == (200, "purse")
+    assert "Supporter" in text_of(news)
+    assert "Waiting" not in text_of(news)
+    assert live_of(news.content.decode()) == ""
+    assert "<html" not in news.content.decode()
+
+
+def test_an_upgrade_is_waited_for_and_offers_nothing_else_meanwhile(
+    owner: Person, stand_in: StandIn, stripe_settings: Any
+) -> None:
+    subscribed(owner, stand_in, "supporter")
+    press(owner, "change", plan="pro")
+    browser = owner.browser()
+    page = browser.get(PAGE)
+    assert "Pro is being paid for" in text_of(page)
+    assert "Change to Pro now" not in text_of(page)
+    assert "End Supporter" not in text_of(page)
+    live = live_of(page.content.decode())
+    assert browser.get(live).status_code == 204
+    hear(stand_in, owner)
+    assert "Pro £160 a month" in text_of(browser.get(live))
+
+
+def test_the_page_does_not_wait_for_ever(owner: Person, stripe_settings: Any) -> None:
+    """Whoever wrote the address themselves, or closed the page to pay on."""
+    browser = owner.browser()
+    slow = browser.get(f"{PAGE}?back=paid&since={int(time.time()) - 60}").content.decode()
+    assert "This takes longer than usual." in slow
+    assert "every 10s" in slow
+    late = browser.get(f"{PAGE}?back=paid&since={int(time.time()) - 1000}").content.decode()
+    assert live_of(late) == ""
+    for since in ("-1", "x", "9" * 30, "<b>", "\u0669"):
+        assert browser.get(PAGE, {"back": "paid", "since": since, "seen": "<b>"}).status_code == 200
+    assert Client().get(f"{PAGE}/live").status_code == 302
+    assert browser.post(f"{PAGE}/live").status_code in (404, 405)
+
+
+def test_a_payment_that_failed_is_settled_by_its_button(owner: Person, stand_in: StandIn, stripe_settings: Any) -> None:
+    subscribed(owner, stand_in, "supporter")
+    row = plans.in_force(owner.account)
+    assert row is not None
+    Enrollment.objects.filter(id=row.id).update(state="grace", grace_until=row.period_end)
+    words = said(owner)
+    assert "Pay £45 now" in words
+    assert "until then it cannot be changed" in words
+    assert "Change to Pro" not in words
+    answer = owner.browser().post(f"{PAGE}/settle", {"key": "k"}, follow=True)  # nothing is open there
+    assert "Something about this plan is being confirmed. Nothing was changed." in text_of(answer)
+
+
+def test_who_is_no_owner_sees_prices_and_chooses_nothing(
+    owner: Person, member: Person, stand_in: StandIn, stripe_settings: Any
+) -> None:
+    browser = member.browser()
+    browser.post("/account/choose", {"account": str(owner.account)})
+    assert "Subscribe to Pro" not in text_of(browser.get(PAGE))
+    assert "Subscribe to Pro" not in text_of(browser.get("/pricing"))
+    browser.post(f"{PAGE}/subscribe", {"plan": "pro", "key": "k"})
+    assert "Only an owner of the account may choose its plan." in text_of(browser.get(PAGE))
+    assert not Enrollment.objects.exists()
+
+
+def test_one_button_pressed_twice_changes_the_plan_once(owner: Person, stand_in: StandIn, stripe_settings: Any) -> None:
+    subscribed(owner, stand_in, "supporter")
+    for _ in range(2):
+        press(owner, "change", plan="pro", key="k")
+    words = said(owner)
+    assert "Nothing was changed" not in words
+    assert PlanChange.objects.count() == 1
+    press(owner, "change", plan="supporter", key="k")  # the key with another plan: nothing
+    assert PlanChange.objects.count() == 1
+    hear(stand_in, owner)

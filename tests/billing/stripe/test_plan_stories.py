@@ -20,6 +20,7 @@ from django.db import connection
 from billing import plans, stripe_inbox, subscriptions, tasks
 from billing.clock import now
 from billing.credits import MICRO
+from billing.errors import BillingError
 from billing.models import Allocation, Dispute, Enrollment, InboxEvent, Lot, Plan, SpendLimit
 from tests.conftest import Clock
 
@@ -95,16 +96,31 @@ class Town:
         self.stand_in.pay(str(row.stripe_session))
 
     def change(self, slug: str) -> None:
-        assert subscriptions.change(self.purse.id, slug)
+        self.did(subscriptions.change(self.purse.id, slug))
 
     def cancel(self) -> None:
-        assert subscriptions.cancel(self.purse.id)
+        self.did(subscriptions.cancel(self.purse.id))
 
     def keep(self) -> None:
-        assert subscriptions.keep(self.purse.id)
+        self.did(subscriptions.keep(self.purse.id))
 
     def go_on(self) -> None:
-        assert subscriptions.go_on(self.purse.id)
+        self.did(subscriptions.go_on(self.purse.id))
+
+    def settle(self) -> None:
+        self.did(subscriptions.settle(self.purse.id))
+
+    def did(self, made: subscriptions.Changed) -> None:
+        change, repeat = made
+        assert (change.state, repeat) == ("done", None)
+        assert change.said
+
+    def refused(self, code: str, act: str, *terms: str) -> None:
+        """The act is refused with that code, and nothing happened at Stripe."""
+        told = len(self.stand_in.events())
+        with pytest.raises(BillingError) as refusal:
+            getattr(self, act)(*terms)
+        assert (refusal.value.code, len(self.stand_in.events())) == (code, told)
 
     def card(self, behaves: str) -> None:
         self.stand_in.post(f"card/{self.customer}", card=behaves)
@@ -141,7 +157,10 @@ class Town:
 
     @property
     def enrollment(self) -> Enrollment:
-        return Enrollment.objects.exclude(stripe_subscription=None).get(account=self.purse.id, plan__price_minor__gt=0)
+        mine = Enrollment.objects.filter(account=self.purse.id, plan__price_minor__gt=0)
+        newest = mine.exclude(stripe_subscription=None).order_by("started_at").last()
+        assert newest is not None
+        return newest
 
     @property
     def subscription(self) -> str:
@@ -153,7 +172,8 @@ class Town:
 
     @property
     def paid_by(self) -> str:
-        newest = Allocation.objects.filter(account=self.purse.id).exclude(stripe_intent="").order_by("starts_at").last()
+        paid = Allocation.objects.filter(account=self.purse.id).exclude(stripe_intent="")
+        newest = paid.order_by("starts_at", "id").last()
         assert newest is not None
         return newest.stripe_intent
 
@@ -263,6 +283,111 @@ STORIES: dict[str, list[Line]] = {
         ("2027-04-10 08:00", "subscribe trial", 50, "trial trial"),
         ("2027-04-24 08:01", "nothing", 1000, "trial"),
         ("2027-05-24 08:01", "nothing", 1000, "trial"),
+    ],
+    "another plan while it is tried": [
+        ("2027-04-10 08:00", "subscribe trial", 50, "trial trial"),
+        ("2027-04-12 08:00", "change supporter", 50, "supporter trial"),  # nothing paid, nothing given once more
+        ("2027-04-13 08:00", "change pro", 50, "pro trial"),
+        ("2027-04-14 08:00", "change supporter", 50, "supporter trial"),
+        ("2027-04-24 08:01", "nothing", 3000, "supporter"),
+        ("2027-05-24 08:01", "nothing", 3000, "supporter"),
+    ],
+    "tried, and ended before it cost anything": [
+        ("2027-04-10 08:00", "verify", 300, "free"),
+        ("2027-04-10 08:00", "subscribe trial", 350, "trial trial"),
+        ("2027-04-12 08:00", "cancel", 350, "trial trial, ends"),
+        ("2027-04-12 08:01", "refused plan_change_planned change pro", 350, "trial trial, ends"),
+        ("2027-04-24 08:01", "nothing", 300, "free"),
+        ("2027-05-10 08:01", "nothing", 300, "free"),
+    ],
+    "tried twice": [
+        ("2027-04-10 08:00", "subscribe trial", 50, "trial trial"),
+        ("2027-04-12 08:00", "end_at_stripe", 350, "free"),
+        ("2027-04-13 08:00", "subscribe trial", 1350, "trial"),  # paid for at once this time
+        ("2027-05-12 08:01", "nothing", 1000, "trial"),
+        ("2027-05-13 08:01", "nothing", 1000, "trial"),
+    ],
+    "changed before it is paid": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-05-09 08:00", "card declines", 3000, "supporter"),
+        ("2027-05-10 08:01", "nothing", 0, "supporter grace"),
+        ("2027-05-10 08:02", "refused plan_unpaid change pro", 0, "supporter grace"),
+        ("2027-05-10 08:03", "refused plan_unpaid keep", 0, "supporter grace"),
+        ("2027-05-10 08:04", "card works", 0, "supporter grace"),
+        ("2027-05-10 08:05", "settle", 3000, "supporter"),
+        ("2027-05-10 08:06", "change pro", 12_000, "pro"),  # 9,000 × 31 ÷ 31: the day that has begun counts
+        ("2027-06-10 08:01", "nothing", 12_000, "pro"),
+    ],
+    "smaller, and not paid": [
+        ("2027-04-10 08:00", "subscribe pro", 12_000, "pro"),
+        ("2027-04-20 08:00", "change supporter", 12_000, "pro, then supporter"),
+        ("2027-05-09 08:00", "card declines", 12_000, "pro, then supporter"),
+        ("2027-05-10 08:01", "nothing", 0, "pro grace, then supporter"),
+        ("2027-05-10 08:02", "refused plan_unpaid keep", 0, "pro grace, then supporter"),
+        ("2027-05-11 08:00", "card works", 0, "pro grace, then supporter"),
+        ("2027-05-11 08:01", "settle", 3000, "supporter"),
+    ],
+    "ended before it is paid": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-05-09 08:00", "card declines", 3000, "supporter"),
+        ("2027-05-10 08:01", "nothing", 0, "supporter grace"),
+        ("2027-05-11 08:00", "cancel", 300, "free"),
+        ("2027-05-13 08:01", "nothing", 300, "free"),  # Stripe tries no more
+    ],
+    "paused, changed and gone on without money": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-04-20 08:00", "pause", 3000, "supporter paused"),
+        ("2027-04-20 08:01", "refused plan_paused change pro", 3000, "supporter paused"),
+        ("2027-04-20 08:02", "card declines", 3000, "supporter paused"),
+        ("2027-05-20 08:00", "go_on", 0, "supporter grace"),
+        ("2027-05-20 08:01", "card works", 0, "supporter grace"),
+        ("2027-05-20 08:02", "settle", 3000, "supporter"),
+        ("2027-06-20 08:01", "nothing", 3000, "supporter"),
+    ],
+    "to and fro on the last second": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-05-10 07:59:40", "change pro", 3300, "pro"),  # 9,000 × 1 ÷ 30, paid as such
+        ("2027-05-10 07:59:45", "change supporter", 3300, "pro, then supporter"),
+        ("2027-05-10 07:59:48", "refused plan_change_planned change pro", 3300, "pro, then supporter"),
+        ("2027-05-10 07:59:50", "keep", 3300, "pro"),
+        ("2027-05-10 07:59:52", "refused plan_cannot_change change pro", 3300, "pro"),
+        ("2027-05-10 07:59:55", "change supporter", 3300, "pro, then supporter"),
+        ("2027-05-10 08:00:40", "nothing", 3000, "supporter"),
+        ("2027-06-10 07:59:50", "change pro", 3290, "pro"),  # 9,000 × 1 ÷ 31 = 290.32…
+        ("2027-06-10 08:00:40", "nothing", 12_000, "pro"),
+    ],
+    "larger, and the difference given back": [
+        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
+        ("2027-04-25 08:05", "change pro", 7500, "pro"),
+        ("2027-04-26 08:00", "spend 2000", 5500, "pro"),
+        ("2027-04-27 08:00", "spend 2000", 3500, "pro"),
+        ("2027-04-28 08:00", "refund 5750", 0, "pro"),  # 4,500 go, 3,500 were left: 1,000 are owed
+        ("2027-05-10 08:01", "nothing", 11_000, "pro"),  # the next month settles them first
+    ],
+    "ended and taken again within a month": [
+        ("2027-01-10 10:00", "verify", 300, "free"),
+        ("2027-01-12 10:00", "subscribe supporter", 3300, "supporter"),
+        ("2027-01-14 10:00", "end_at_stripe", 3300, "free"),
+        ("2027-01-15 10:00", "subscribe supporter", 6300, "supporter"),  # both months were paid for
+        ("2027-01-16 10:00", "end_at_stripe", 6300, "free"),
+        ("2027-01-20 10:00", "spend 30", 6270, "free"),  # of what ends first: the free month, given once
+        ("2027-02-10 10:01", "nothing", 6300, "free"),
+        ("2027-02-12 10:01", "nothing", 3300, "free"),
+        ("2027-02-15 10:01", "nothing", 300, "free"),
+    ],
+    "larger on a leap day": [
+        ("2028-02-10 12:00", "subscribe supporter", 3000, "supporter"),
+        ("2028-02-29 12:05", "change pro", 6103, "pro"),  # 9,000 × 10 ÷ 29 = 3,103.44…
+        ("2028-03-10 12:01", "nothing", 12_000, "pro"),
+    ],
+    "begun on a leap day": [
+        ("2028-02-29 23:59", "verify", 300, "free"),
+        ("2028-02-29 23:59", "subscribe supporter", 3300, "supporter"),
+        ("2028-03-28 23:58", "nothing", 3300, "supporter"),
+        ("2028-03-30 00:00", "nothing", 3000, "supporter"),  # from the 29th to the 29th
+        ("2028-04-29 23:58", "nothing", 3000, "supporter"),
+        ("2028-04-30 00:00", "spend 100", 2900, "supporter"),
+        ("2028-05-30 00:00", "nothing", 3000, "supporter"),
     ],
     "paused and gone on": [
         ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),

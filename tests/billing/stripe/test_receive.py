@@ -292,3 +292,38 @@ def test_nothing_is_stored_unless_it_is_signed_byte_for_byte(data: st.DataObject
     assert stripe.WebhookSignature.verify_header(body, sent, SECRET, 301)
     InboxEvent.objects.all().delete()
     OrmQ.objects.all().delete()
+
+
+# What a valid signature does not make ours: each field of an event as it should be, and as it should not
+
+FIELDS: dict[str, tuple[list[Any], list[Any]]] = {
+    # name: (taken, refused)
+    "livemode": ([False], [True, None, 0, "false"]),
+    "account": ([None, ""], ["acct_1"]),
+    "object": (["event"], ["v2.core.event", "checkout.session", None, 1]),
+    "id": (["evt_1", "e" * 255], ["", None, 5, "évt", "e" * 256]),
+    "type": (["a.b", "t" * 100], ["", None, [], "t" * 101]),
+    "created": ([1, 2**33 - 1], [0, -1, True, 1.5, "now", None, 2**33]),
+    "data": ([{"object": {}}, {"object": THING, "previous_attributes": {}}], [None, {}, [], {"object": []}, "x"]),
+    "padding": (["", "a" * 1000], ["a" * stripe_inbox.BYTES_MAX]),
+}
+
+
+@bounded(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_good_signature_does_not_make_an_event_ours(data: st.DataObject) -> None:
+    """Of another mode, of a connected account, thin, misshapen or oversized: 400 or 413, and nothing is stored."""
+    wrong = data.draw(st.sets(st.sampled_from(sorted(FIELDS)), max_size=2))
+    made = {
+        name: data.draw(st.sampled_from(refused if name in wrong else taken))
+        for name, (taken, refused) in FIELDS.items()
+    }
+    body = json.dumps(EVENT | made).encode()
+    answer = post(body, signed(body))
+    if wrong:
+        refused(answer, 413 if "padding" in wrong else 400)
+        return
+    assert answer.status_code == 200
+    assert InboxEvent.objects.get().pk == made["id"]
+    InboxEvent.objects.all().delete()
+    OrmQ.objects.all().delete()

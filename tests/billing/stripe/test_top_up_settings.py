@@ -233,6 +233,10 @@ def test_the_page_of_credits_says_what_is_under_way_and_what_was_declined(owner:
     intent = {"id": "pi_1", "status": "requires_payment_method", "last_payment_error": {"message": "No funds."}}
     assert top_ups.told_of_decline(purchase, intent) == "failed"
     text = text_of(browser.get("/account/credits"))
+    assert "A top-up did not go through" in text
+    assert "The last top-up" not in text, "its notice stands above"
+    Notice.objects.update(seen_at=purchase.created_at)
+    text = text_of(browser.get("/account/credits"))
     assert "The last top-up of £10.00 did not go through. Nothing was paid." in text
     assert "No funds." in text_of(browser.get(page))
     assert "The last payment did not go through." in text_of(browser.get(PAGE))

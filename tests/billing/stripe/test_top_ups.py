@@ -12,10 +12,12 @@ from uuid import uuid4
 import pytest
 import stripe
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
+from django_q.models import OrmQ
 
-from billing import checkout, clock, ledger, refusals, stripe_inbox, top_up_words, top_ups
+from billing import checkout, clock, ledger, refusals, stripe_inbox, tasks, top_up_words, top_ups
 from billing.models import Alert, AutoTopUp, Customer, Membership, Notice, Pack, Purchase
 from billing.reconcile import reconcile
 from tests.concurrency.together import together
@@ -712,6 +714,38 @@ def test_nothing_is_bought_while_a_payment_is_disputed(desk: Desk) -> None:
     with pytest.raises(top_ups.TopUpNotPossible):
         desk.agrees()
     desk.agrees(is_on=False)
+
+
+def test_a_card_whose_holder_won_a_dispute_is_not_charged_until_it_is_kept_anew(desk: Desk) -> None:
+    desk.agrees()
+    first = Purchase.objects.get(account=desk.purse.id)
+    dispute = desk.stand_in.post(f"dispute/{first.stripe_intent}")
+    desk.stand_in.post(f"disputes/{dispute['id']}", status="lost")
+    desk.hears()
+    assert desk.purse.values == (0, 0, 0, 0)
+    assert (top_ups.sweep(), desk.rule.off_because) == (0, "returned")
+    desk.agrees()
+    assert (desk.method, desk.state) == ("", "no_card")
+    assert (top_ups.sweep(), desk.top_ups) == (0, [])
+    desk.buys()
+    desk.agrees()
+    desk.spends_to(40)
+    assert (top_ups.sweep(), desk.purse.available) == (1, 540 * MICRO)
+
+
+def test_a_worker_is_woken_once_where_credits_are_too_few(desk: Desk) -> None:
+    desk.agrees()
+    cache.delete("top-up-hint")
+    OrmQ.objects.all().delete()
+    top_ups.wake()
+    assert not OrmQ.objects.exists()
+    desk.spends_to(40)
+    for _ in range(3):
+        top_ups.wake()
+    (queued,) = OrmQ.objects.all()
+    assert queued.func() == "billing.tasks.top_up"
+    tasks.top_up()
+    assert desk.purse.available == 540 * MICRO
 
 
 @pytest.mark.parametrize(

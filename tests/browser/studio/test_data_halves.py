@@ -113,3 +113,28 @@ def test_the_browser_reads_a_table_as_the_server_does(page: Page, text: str) -> 
     assert found["columns"] == from_server.names
     assert found["rows"] == [list(row) for row in from_server.rows()]
     assert found["kinds"] == [kinds.profile(cells).kind for cells in from_server.columns.values()]
+
+
+def test_a_pipeline_is_judged_by_its_graph(page: Page) -> None:
+    tool = registry.TOOLS["data-studio/pipelines"]
+    whole = drafted(tool)
+    shown = show(page, "pipelines", whole)
+    columns = next(rows for title, _, rows in shown["blocks"] if title == "Columns of each step")
+    assert columns[5][3] == "id, customer_id, amount, currency, ordered, gross, customers_id, name, country"
+    cases = [
+        ({"name": "joined", "inputs": "with_tax, nobody"}, "steps.5.inputs", "There is no step nobody."),
+        ({"name": "customers"}, "steps.5.name", "Step 2 is called customers already."),
+        (
+            {"columns": "customer_id = nobody"},
+            "steps.5.columns",
+            "customers has no column nobody; it has id, name, country.",
+        ),
+        (
+            {"inputs": "by_country, customers"},
+            "steps.5.inputs",
+            "These steps wait for each other: joined → by_country → joined.",
+        ),
+    ]
+    for change, place, sentence in cases:
+        steps = [step | (change if step["name"] == "joined" else {}) for step in whole["steps"]]
+        assert show(page, "pipelines", whole | {"steps": steps})["wrong"].get(place) == sentence

@@ -29,6 +29,7 @@ def test_an_estimate_says_min_typical_max_and_why(owner: Person, path: str) -> N
         "usual": None,
         "available": "100",
         "affordable": True,
+        "free": "0",
     }
 
 

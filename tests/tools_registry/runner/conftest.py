@@ -9,7 +9,8 @@ import pwd
 import site
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -48,26 +49,28 @@ def ourselves(runner: Runner) -> Somebody:
     return run
 
 
-@pytest.fixture(scope="session")
-def nobody() -> Iterator[Somebody]:
-    if os.geteuid() != 0:
-        pytest.skip("only root can act as somebody else")
-    row = pwd.getpwnam("nobody")
-    python = sys.executable if _can_run("nobody", sys.executable) else "/usr/bin/python3"
+@contextmanager
+def another(user: str | None, *without: str, missing: Sequence[str] = ()) -> Iterator[Somebody]:
+    """Another process that runs tools, as that user, on a kernel without these."""
+    of_user: dict[str, Any] = {}
+    python = sys.executable
+    if user is not None:
+        row = pwd.getpwnam(user)
+        of_user = {"user": row.pw_uid, "group": row.pw_gid, "extra_groups": []}
+        python = sys.executable if _can_run(user, sys.executable) else "/usr/bin/python3"
     process = subprocess.Popen(
-        [python, "-m", "tests.tools_registry.runner.somebody"],
+        [python, "-m", "tests.tools_registry.runner.somebody", *without],
         cwd=ROOT,
         env={"PYTHONPATH": os.pathsep.join(site.getsitepackages()), "SECRET_KEY": "a secret"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        user=row.pw_uid,
-        group=row.pw_gid,
-        extra_groups=[],
+        **of_user,
     )
     assert process.stdin
     assert process.stdout
-    assert json.loads(process.stdout.readline()) == []
+    said = json.loads(process.stdout.readline())
+    assert said == list(missing)
 
     def run(act: str, limits: Limits = ORDINARY, **inputs: Any) -> Ran:
         assert process.stdin
@@ -79,9 +82,20 @@ def nobody() -> Iterator[Somebody]:
         seconds = {name: Decimal(said[name]) for name in ("cpu_seconds", "wall_seconds")}
         return Ran(**said | seconds | {"output": base64.b64decode(said["output"])})
 
-    yield run
-    process.stdin.close()
-    assert process.wait(10) == 0
+    try:
+        yield run
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        assert process.wait(10) == 0
+
+
+@pytest.fixture(scope="session")
+def nobody() -> Iterator[Somebody]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can act as somebody else")
+    with another("nobody") as run:
+        yield run
 
 
 @pytest.fixture(params=["ourselves", "nobody"])
