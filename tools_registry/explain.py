@@ -76,9 +76,9 @@ def limit_of(run: ToolRun) -> Limit | None:
         return None
     match run.stopped_by:
         case Stop.CPU:
-            return Limit("cpu_seconds", limits.cpu_seconds, f"{limits.cpu_seconds} s of processor time", LESS)
+            return Limit("cpu_seconds", limits.cpu_seconds, f"{limits.cpu_seconds} seconds of processor time", LESS)
         case Stop.TIME:
-            return Limit("seconds", limits.seconds, f"{limits.seconds} s", LESS)
+            return Limit("seconds", limits.seconds, f"{limits.seconds} seconds", LESS)
         case Stop.MEMORY:
             return Limit("memory_mb", limits.memory_mb, f"{limits.memory_mb} MB of memory", LESS)
         case Stop.OUTPUT:
@@ -100,7 +100,7 @@ def title_of(run: ToolRun) -> str:
 def size(count: int) -> str:
     """Bytes for people: 840 KB, 1.2 MB."""
     if count < 1000:
-        return f"{count} bytes" if count else "0 KB"
+        return f"{count} bytes"
     return f"{count // 1000} KB" if count < 1_000_000 else f"{count / 1_000_000:.1f}".removesuffix(".0") + " MB"
 
 
@@ -108,10 +108,8 @@ def used(run: ToolRun) -> str:
     """What the kernel counted, in a line; empty where it counted nothing."""
     if run.cpu_seconds is None or run.wall_seconds is None or run.peak_memory_bytes is None:
         return ""
-    return (
-        f"{seconds(run.cpu_seconds)} of processor time, up to {size(run.peak_memory_bytes)} of memory, "
-        f"{seconds(run.wall_seconds)} in all"
-    )
+    memory = f"up to {size(run.peak_memory_bytes)} of memory, " if run.peak_memory_bytes else ""
+    return f"{seconds(run.cpu_seconds)} of processor time, {memory}{seconds(run.wall_seconds)} in all"
 
 
 def seconds(value: Decimal) -> str:

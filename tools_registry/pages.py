@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.contrib.staticfiles import finders
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
@@ -45,6 +47,26 @@ def has_script(tool: Tool) -> bool:
 @cache
 def _is_static(path: str) -> bool:
     return finders.find(path) is not None
+
+
+SCRIPTS = "holdfast/studio"
+# Those that a page loads by itself; every other script of the folder can be imported by a tool's.
+OWN_SCRIPTS = {"page", "shelf"}
+
+
+@cache
+def _shared_scripts() -> list[str]:
+    folder = finders.find(SCRIPTS)
+    names = {path.stem for path in Path(str(folder)).glob("*.js")} if folder else set()
+    return sorted(names - OWN_SCRIPTS)
+
+
+def import_map(tool: Tool) -> str:
+    """Where the scripts are that a tool's script may import by their plain names; their files are named by content."""
+    found = {f"studio/{name}": static(f"{SCRIPTS}/{name}.js") for name in _shared_scripts()}
+    if has_script(tool):
+        found["studio/tool"] = static(tool.script)
+    return json.dumps({"imports": found})
 
 
 # The list
@@ -308,7 +330,8 @@ def _tool_page(
             "mode_kind": kind,
             "limits": _limits(of),
             "closed": _closed(of, switch, request),
-            "script": of.script if has_script(of) else "",
+            "has_script": has_script(of),
+            "import_map": import_map(of),
             "needs_files": any(not one.is_text for one in of.documents),
             "has_documents": bool(of.documents),
         },

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.browser
 FOR_ALL = [
     "/",
     "/pricing",
+    "/studio",
     "/accounts/login/",
     "/accounts/signup/",
     "/accounts/password/reset/",
@@ -26,6 +27,8 @@ FOR_PEOPLE = [
     "/generate/threads",
     "/generations",
     "/generations?which=failed",
+    "/studio",
+    "/studio/runs",
     "/account/credits",
     "/account/credits/statement",
     "/account/credits/purchases",
