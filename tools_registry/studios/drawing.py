@@ -319,13 +319,18 @@ def number(value: float | None, unit: str = "") -> str:
     decimals = 0 if size >= 1000 else 1 if size >= 100 else 2
     if 0 < size < 1:
         decimals = min(8, 2 + _zeros(1 / _power(size)))
+    is_money = unit in ("£", "$", "€")
+    has_pence = is_money and not behind and 0.01 <= size < 10_000
+    if has_pence:
+        decimals = 2
     factor = 10**decimals
     units = math.floor(size * factor + 0.5)
-    whole, rest = str(units // factor), str(units % factor).rjust(decimals, "0")[:decimals].rstrip("0")
+    whole, rest = str(units // factor), str(units % factor).rjust(decimals, "0")[:decimals]
+    rest = "" if not rest.strip("0") else rest if has_pence else rest.rstrip("0")
     grouped = re.sub(r"(?<=\d)(?=(\d{3})+$)", ",", whole)
     sign = "−" if value < 0 and units else ""
     said = f"{sign}{grouped}{'.' + rest if rest else ''}{behind}"
-    if unit in ("£", "$", "€"):
+    if is_money:
         return f"{sign}{unit}{said[len(sign) :]}"
     return f"{said}{'' if unit in ('', '%') else ' '}{unit}"
 

@@ -215,14 +215,18 @@ export function number(value, unit = "") {
   }
   let decimals = size >= 1000 ? 0 : size >= 100 ? 1 : 2;
   if (size > 0 && size < 1) decimals = Math.min(8, 2 + zeros(1 / powerOf(size)));
+  const isMoney = unit === "£" || unit === "$" || unit === "€";
+  const hasPence = isMoney && !behind && size >= 0.01 && size < 10000;
+  if (hasPence) decimals = 2;
   const factor = 10 ** decimals;
   const units = Math.floor(size * factor + 0.5);
   const whole = String(Math.floor(units / factor));
-  const rest = String(units % factor).padStart(decimals, "0").slice(0, decimals).replace(/0+$/, "");
+  const figures = String(units % factor).padStart(decimals, "0").slice(0, decimals), short = figures.replace(/0+$/, "");
+  const rest = short && hasPence ? figures : short;
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
   const sign = value < 0 && units ? "−" : "";
   const said = `${grouped}${rest ? "." + rest : ""}${behind}`;
-  if (unit === "£" || unit === "$" || unit === "€") return `${sign}${unit}${said}`;
+  if (isMoney) return `${sign}${unit}${said}`;
   return `${sign}${said}${unit === "" || unit === "%" ? "" : " "}${unit}`;
 }
 

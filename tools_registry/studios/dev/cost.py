@@ -64,18 +64,13 @@ TOOL = Tool(
         Rows(
             name="lines",
             title="What you use",
+            help=f"The example prices are Amazon’s list prices of {RATES_DATE} for US East, before tax.",
             noun="line",
             count_max=80,
             fields=(
                 Text(name="name", title="Name", length_max=80, is_short=True, is_required=True),
                 Choice(name="kind", title="Kind", choices=KINDS, default="compute"),
-                Choice(
-                    name="rate",
-                    title="Price",
-                    help=f"Examples are Amazon’s list prices of {RATES_DATE}, US East, before tax.",
-                    choices={"own": "My own price"} | RATES,
-                    default="own",
-                ),
+                Choice(name="rate", title="Price", choices={"own": "My own price"} | RATES, default="own"),
                 Number(name="price", title="My own price", min=0, max=10_000_000),
                 Choice(name="unit", title="My price is for", choices=UNITS, default="month"),
                 Number(name="count", title="How many a month", min=0, max=1_000_000_000, default=1.0, is_required=True),
@@ -147,8 +142,8 @@ TOOL = Tool(
     ),
     example={
         "lines": [
-            _line("Web servers", "compute", "m6i.large", 3.0, reserved=66.0),
-            _line("Database", "compute", "aurora.acu", 4.0),
+            _line("Web servers", "compute", "m6i.large", 3.0, reserved=67.0),
+            _line("Database", "compute", "aurora.acu", 4.0, reserved=100.0),
             _line("Night jobs", "compute", "c5.large", 2.0, hours=120.0, grows=False),
             _line("Load balancer", "compute", "alb", 1.0, grows=False),
             _line("Uploads", "storage", "s3", 500.0),

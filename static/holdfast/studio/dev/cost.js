@@ -268,7 +268,7 @@ export function view(inputs) {
   const moves = sensitivity(plan).slice(0, 10);
   if (moves.length) {
     const drawn = bars("What moves the sum", moves.map((one) => ({
-      label: one.name, value: one.more / 100, tone: one.more >= 0 ? "brass" : "sea", note: `or ${money(one.less)} for a fifth less`,
+      label: one.name, value: one.more / 100, tone: one.more >= 0 ? "brass" : "sea",
     })), { unit: plan.currency });
     blocks.push({
       kind: "picture", title: "What moves the sum", svg: drawn,
