@@ -128,5 +128,5 @@ def test_an_installation_that_has_only_prices_for_videos_gets_the_others_once() 
     kept = ToolCost.objects.create(**SHIPPED["ai/video"] | {"note": "Ours"}, valid_from=ledger_clock.now())
     for _ in range(2):
         call_command("install_catalogue", stdout=io.StringIO())
-    assert sorted(ToolCost.objects.values_list("tool", flat=True)) == sorted(registry.OPERATIONS)
+    assert sorted(ToolCost.objects.values_list("tool", flat=True)) == sorted(registry.priced())
     assert ToolCost.objects.get(tool="ai/video") == kept
