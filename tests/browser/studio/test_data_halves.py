@@ -138,3 +138,32 @@ def test_a_pipeline_is_judged_by_its_graph(page: Page) -> None:
     for change, place, sentence in cases:
         steps = [step | (change if step["name"] == "joined" else {}) for step in whole["steps"]]
         assert show(page, "pipelines", whole | {"steps": steps})["wrong"].get(place) == sentence
+
+
+def test_a_dashboard_has_the_same_figures_here_and_there(page: Page) -> None:
+    tool = registry.TOOLS["data-studio/dashboards"]
+    whole = drafted(tool)
+    towns = {
+        "kind": "heat_map",
+        "x": "town",
+        "aggregate": "median",
+        "y": "revenue",
+        "group": "channel",
+        "sort": "label",
+    }
+    charts = [
+        *whole["charts"],
+        {"kind": "histogram", "x": "revenue"},
+        {"kind": "table", "x": "day", "period": "quarter"},
+        towns,
+    ]
+    whole |= {"charts": charts, "filters": [{"column": "orders", "test": "at_least", "value": "4"}]}
+    cleaned, files = tool.clean_with_files(whole, {})
+    there = {
+        block["title"]: block for block in tool.function(cleaned, files).view if block["kind"] in ("table", "facts")
+    }
+    tables = {title: rows for title, kind, rows in show(page, "dashboards", whole)["blocks"] if kind == "table"}
+    assert len(tables) == 6
+    assert ["Revenue", 1350.9] in show(page, "dashboards", whole)["blocks"][0][2]
+    for title, rows in tables.items():
+        assert rows == (there.get(title) or there[f"{title}: the figures"])["rows"], title
