@@ -91,17 +91,25 @@ def _of_lines(wrong: Wrong, path: str) -> list[str]:
 def _rows(of: fields.Rows, value: Any, wrong: Wrong, path: str) -> Drawn:
     given = [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
     given += [{}] * max(0, of.count_min - len(given))
+    is_long = len(given) * len(of.fields) > FOLDED_FROM
     rows = [
         {
             "place": f"{path}.{at}",
             "number": at + 1,
             "fields": draw(of.fields, row, wrong, f"{path}.{at}."),
             "wrong": list(wrong.get(f"{path}.{at}", ())),
+            "summary": _summary(of, row),
+            "is_open": not is_long or not row or any(_is_below(name, f"{path}.{at}") for name in wrong),
         }
         for at, row in enumerate(given)
     ]
     # What another row begins as; the marks become its number.
-    blank = {"place": f"{path}.{MARK}", "number": MARK, "fields": draw(of.fields, {}, {}, f"{path}.{MARK}.")}
+    blank = {
+        "place": f"{path}.{MARK}",
+        "number": MARK,
+        "fields": draw(of.fields, {}, {}, f"{path}.{MARK}."),
+        "is_open": True,
+    }
     return {
         "kind": "rows",
         "rows": rows,
@@ -112,7 +120,25 @@ def _rows(of: fields.Rows, value: Any, wrong: Wrong, path: str) -> Drawn:
     }
 
 
+def _summary(of: fields.Rows, row: Mapping[str, Any]) -> str:
+    """What a closed row is known by: the first of its short values."""
+    words = []
+    for one in of.fields:
+        value = row.get(one.name)
+        if value in (None, "") or not isinstance(one, fields.Text | fields.Whole | fields.Number | fields.Choice):
+            continue
+        words.append(str(one.choices.get(value, value)) if isinstance(one, fields.Choice) else str(value))
+    return " · ".join(words[:SUMMARY_VALUES])
+
+
+def _is_below(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}.")
+
+
 MARK = "__"
+# Rows with more fields than these together are closed, each with a line that says what is in it.
+FOLDED_FROM = 16
+SUMMARY_VALUES = 3
 
 
 # Read back

@@ -98,6 +98,7 @@ function fillRows(of, path, rows) {
     const row = rows[number];
     fillWithDefaults(of.fields, `${path}.${number}.`, row && typeof row === "object" ? row : {}, schemaAt(path).items);
   }
+  for (const row of rowsOf(path)) row.querySelector("details").open = count * of.fields.length <= FOLDED_FROM;
 }
 
 function fillWithDefaults(fields, place, values, schema) {
@@ -124,7 +125,34 @@ export function fill(values) {
   follow();
 }
 
-/* Rows */
+/* Rows. Where there are many fields the rows are closed, each with a line that says what is in it: as drafting.py does. */
+
+const FOLDED_FROM = 16;
+
+/* Every row's line says what is in it, and whether something is to be corrected. */
+function summarise() {
+  for (const row of form.querySelectorAll("[data-row]")) {
+    const line = row.querySelector("[data-summary]");
+    const isWrong = Boolean(row.querySelector(".error"));
+    const text = (isWrong ? "To correct: " : "") + gist(row);
+    if (line.textContent !== text) line.textContent = text;
+  }
+}
+
+function gist(row) {
+  const found = [];
+  for (const field of row.querySelector(".field-grid").children) {
+    const place = field.dataset.path;
+    if (!place || found.length === 5) continue;
+    if (field.dataset.rows) { found.push(`${rowsOf(place).length} ${field.querySelector("legend").textContent.trim().toLowerCase()}`); continue; }
+    const input = control(place);
+    if (!input || input.type === "radio") continue;
+    if (input.type === "checkbox") { if (input.checked) found.push(input.closest("label").textContent.trim()); }
+    else if (input.tagName === "SELECT") { if (input.value && (found.length < 2 || !input.selectedOptions[0].defaultSelected)) found.push(input.selectedOptions[0].textContent.trim()); }
+    else if (input.value.trim() && input.value !== input.defaultValue) found.push(input.value.trim().slice(0, 80));
+  }
+  return found.join(" · ");
+}
 
 function addRow(path) {
   const place = at(path);
@@ -163,7 +191,7 @@ function number(row, count) {
   const noun = row.querySelector(".part-head b").firstChild.textContent.trim();
   row.querySelector("[data-number]").textContent = count;
   row.setAttribute("aria-label", `${noun} ${count}`);
-  row.querySelector("[data-remove]").setAttribute("aria-label", `Remove ${noun.toLowerCase()} ${count}`);
+  row.querySelector(":scope > [data-remove]").setAttribute("aria-label", `Remove ${noun.toLowerCase()} ${count}`);
 }
 
 function removeRow(row) {
@@ -359,6 +387,7 @@ function follow(isAtOnce) {
 function followNow() {
   const values = inputs();
   showWrong({ ...problems(values), ...said });
+  summarise();
   keep(values);
   ask(values);
   if (half && live) {
@@ -408,6 +437,7 @@ form.addEventListener("click", event => {
   if ("add" in button.dataset) {
     event.preventDefault();
     const row = addRow(button.value);
+    row.querySelector("details").open = true;
     const first = row.querySelector("input:not([type=hidden]), select, textarea");
     if (first) first.focus();
     follow();
@@ -591,6 +621,7 @@ async function run() {
 function goToFirstWrong() {
   const first = form.querySelector(".error");
   if (!first) return;
+  for (let around = first.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
   const field = first.closest("[data-path]");
   const input = field.querySelector("input:not([type=hidden]), select, textarea, button");
   first.scrollIntoView({ block: "center" });
