@@ -185,12 +185,13 @@ def door() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
 
-def command(door: int, also: Sequence[str] = (), at_once: int | None = None) -> list[str]:
+def command(door: int, also: Sequence[str] = (), at_once: int | None = None, whose: str = "") -> list[str]:
     """How this process starts the server behind that door, with `environment` and nothing else."""
     return [
         *(sys.executable, "-m", "tools_registry.runner", "--door", f"{door}", "--parent", f"{os.getpid()}"),
         *(part for package in also for part in ("--also", package)),
         *(("--at-once", f"{at_once}") if at_once else ()),
+        *(("--of", whose) if whose else ()),
     ]
 
 

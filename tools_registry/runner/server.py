@@ -333,6 +333,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True, help="the process with which this one ends")
     parser.add_argument("--at-once", type=int, default=2 * (os.cpu_count() or 1), help="how many runs at a time")
     parser.add_argument("--also", action="append", default=[], help="another package with functions, for tests")
+    parser.add_argument("--of", default="", help="whose it is, for people who look at the list of processes")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this one
