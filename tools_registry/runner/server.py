@@ -184,7 +184,7 @@ class Server:
 
     def begin(self, order: Order) -> None:
         slot = self.free_slots.pop()
-        place = Place(self.folder / f"{slot}", slot, self.readable)
+        place = Place(self.folder / f"{slot}", slot, self.readable, os.getpid())
         pid = os.fork()
         if pid == 0:
             become_run(order.function, self.packages, order.limits, place, order.given, order.room)
@@ -241,7 +241,7 @@ class Server:
     def measure_idle(self) -> None:
         """What a run uses that does nothing is known, and runs work here. Raises RuntimeError where they do not."""
         limits = Limits(cpu_seconds=5, seconds=10)
-        place = Place(self.folder / "idle", self.free_slots[0], self.readable)
+        place = Place(self.folder / "idle", self.free_slots[0], self.readable, os.getpid())
         given, room = filled(pack({}, {})), empty_room(room_bytes(limits))
         pid = os.fork()
         if pid == 0:
