@@ -62,6 +62,8 @@ def _standing(request: Any) -> dict[str, Any]:
     is_expected = back == "paid" and (row is None or not row.plan.price_minor)
     is_coming = is_expected or awaited is not None or (plan is not None and plan["is_coming"])
     age = int(time.time()) - since
+    # Whoever has just paid is not asked to pay once more.
+    may_act = is_owner and awaited is None and not (is_expected and age <= SLOW_SECONDS)
     shown_back = "coming" if is_expected else back if back == "cancelled" else ""
     marks = [row.id, *plans.standing(row)] if row is not None else []
     seen = hashlib.sha256(
@@ -70,9 +72,7 @@ def _standing(request: Any) -> dict[str, Any]:
     live = f"{reverse('plan_live')}?back={'paid' if back == 'paid' else ''}&since={since}&seen={seen}"
     return {
         "plan": plan,
-        "shelf": plan_words.shelf(
-            row, now, may_act=is_owner and awaited is None, may_try=not plans.has_had_one(account)
-        ),
+        "shelf": plan_words.shelf(row, now, may_act=may_act, may_try=not plans.has_had_one(account)),
         "acts": plan_words.acts(row) if awaited is None else [],
         "is_owner": is_owner,
         "back": shown_back,

@@ -37,7 +37,8 @@ class ToolDoor:
 
 def tool_runner(door: ToolDoor) -> Child:
     """The process that runs tools. It is given nothing of our environment."""
-    return Child("tool runner", runner.command(door.server), runner.environment(), keeps=(door.server,))
+    command = runner.command(door.server, whose=str(settings.DATA_DIR))
+    return Child("tool runner", command, runner.environment(), keeps=(door.server,))
 
 
 def web_server(host: str, port: int, door: ToolDoor) -> Child:

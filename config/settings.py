@@ -106,7 +106,7 @@ TOOL_RESULT_DAYS = 30  # how long what a tool made is kept
 # What one account may cost us at real providers without paying, before it is refused more there: bounds.py
 BLOCKED_A_DAY_MAX = 20  # runs stopped by one provider's moderation within 24 hours
 UNPAID_MAX = 10  # finished runs that wait to be paid for
-# Auto top-up: so many packs within so many minutes, and it pauses; a payment that the cardholder is to confirm is given up
+# Auto top-up pauses after so many packs within so many minutes; what the cardholder does not confirm is given up
 TOP_UP_BURST_MAX = 3
 TOP_UP_BURST_MINUTES = 60
 TOP_UP_PAUSE_HOURS = 24

@@ -39,11 +39,11 @@ def behind_proxy(settings: Any) -> None:
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": 1}
 
 
-def request_from(address: str, **headers: str) -> Any:
+def request_from(address: str, **headers: Any) -> Any:
     return RequestFactory().get("/", REMOTE_ADDR=address, **headers)
 
 
-def sign_up(name: str, address: str = "192.0.2.7", **headers: str) -> Any:
+def sign_up(name: str, address: str = "192.0.2.7", **headers: Any) -> Any:
     words = {
         "email": f"{name}@people.test",
         "password1": "a long enough pass",

@@ -130,3 +130,18 @@ def test_an_installation_that_has_only_prices_for_videos_gets_the_others_once() 
         call_command("install_catalogue", stdout=io.StringIO())
     assert sorted(ToolCost.objects.values_list("tool", flat=True)) == sorted(registry.priced())
     assert ToolCost.objects.get(tool="ai/video") == kept
+
+
+def test_two_people_let_free_credits_pay_a_price(staff: Colleague, second: Colleague) -> None:
+    call_command("install_catalogue", stdout=io.StringIO())
+    words = said(checked(staff, **terms("ai/image"), takes_free_credits="on"))
+    assert "Free credits pay it before a first payment no yes" in words
+    staff.does_at(NEW_PRICE, **terms("ai/image"), takes_free_credits="on", reason="They may try it.")
+    assert ToolCost.objects.in_force("ai/image", ledger_clock.now()).takes_free_credits is False  # type: ignore[union-attr]
+    second.does(Approval.objects.get(), "approve")
+    made = ToolCost.objects.in_force("ai/image", ledger_clock.now())
+    assert made is not None
+    assert made.takes_free_credits
+    assert "Free credits pay it before a first payment yes" in said(
+        staff.get(f"/admin/tools_registry/toolcost/{made.id}/change/")
+    )

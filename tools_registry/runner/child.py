@@ -77,20 +77,10 @@ def become_run(path: str, packages: Sequence[str], limits: Limits, place: Place,
     """This process, forked a moment ago, is the run, and ends with it."""
     try:
         _let_go_of_the_server(given, room)
-        os.mkdir(place.scratch, 0o700)
-        os.chdir(place.scratch)
-        tempfile.tempdir = str(place.scratch)
-        confine(limits, place)
-        kind, body = _carry_out(path, packages)
-        if len(body) > room_bytes(limits) - HEAD_BYTES or (kind == ANSWERED and len(body) > limits.output_bytes):
+        kind, body = _limited(path, packages, limits, place)
+        if (len(body) > limits.output_bytes and kind == ANSWERED) or len(body) > room_bytes(limits) - HEAD_BYTES:
             kind, body = TOO_LARGE, b""
         _write(kind, body)
-        os._exit(0)
-    except MemoryError:
-        _write(OUT_OF_MEMORY, b"")
-        os._exit(0)
-    except OSError as error:
-        _write(CRASHED, f"The run could not be limited ({error.strerror}).".encode())
         os._exit(0)
     finally:
         os._exit(1)
@@ -108,6 +98,18 @@ def _let_go_of_the_server(given: int, room: int) -> None:
     for number, one in enumerate((nothing, nothing, nothing, given, room)):
         os.dup2(one, number)
     os.closerange(ROOM + 1, SERVER_FILES_MAX)
+
+
+def _limited(path: str, packages: Sequence[str], limits: Limits, place: Place) -> tuple[bytes, bytes]:
+    """What came of it in the run's own folder, under its limits."""
+    try:
+        os.mkdir(place.scratch, 0o700)
+        os.chdir(place.scratch)
+        tempfile.tempdir = str(place.scratch)
+        confine(limits, place)
+    except OSError as error:
+        return CRASHED, f"The run could not be limited ({error.strerror}).".encode()
+    return _carry_out(path, packages)
 
 
 def _carry_out(path: str, packages: Sequence[str]) -> tuple[bytes, bytes]:
@@ -138,6 +140,7 @@ def _sentence(error: BaseException) -> str:
 
 def _write(kind: bytes, body: bytes) -> None:
     os.lseek(ROOM, 0, os.SEEK_SET)
-    rest = memoryview(kind + len(body).to_bytes(8) + body)
-    while rest:
-        rest = rest[os.write(ROOM, rest) :]
+    for part in (kind + len(body).to_bytes(8), body):
+        rest = memoryview(part)
+        while rest:
+            rest = rest[os.write(ROOM, rest) :]

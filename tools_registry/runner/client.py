@@ -23,12 +23,23 @@ from typing import Any
 
 from tools_registry.studio import Limits
 
-from .child import ANSWERED, BAD_INPUT, CRASHED, HEAD_BYTES, OUT_OF_MEMORY, TOO_LARGE, pack, room_bytes
+from .child import (
+    ANSWERED,
+    BAD_INPUT,
+    CRASHED,
+    HEAD_BYTES,
+    OUT_OF_MEMORY,
+    SENTENCE_LETTERS_MAX,
+    TOO_LARGE,
+    pack,
+    room_bytes,
+)
 from .memory import empty_room, filled
 from .server import MESSAGE_BYTES_MAX, STUDIOS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUEUE_SECONDS_MAX = 60.0  # how long a run waits for its turn
+SENTENCES_MAX = 100
 TRIES = 2  # a function is pure: a run whose server died is begun once more
 
 
@@ -113,9 +124,11 @@ class Runner:
         """Runs go through the server behind this door, which somebody else keeps alive."""
         with suppress(OSError):  # whose environment was handed on to a process that was not given the door
             found = socket.socket(fileno=os.dup(door))
-            if (found.family, found.type) == (socket.AF_UNIX, socket.SOCK_DGRAM):
-                found.settimeout(QUEUE_SECONDS_MAX)
-                self._joined = found
+            if (found.family, found.type) != (socket.AF_UNIX, socket.SOCK_DGRAM):
+                found.close()
+                return
+            found.settimeout(QUEUE_SECONDS_MAX)
+            self._joined = found
 
     def _door(self) -> socket.socket:
         if self._joined is not None:
@@ -172,12 +185,13 @@ def door() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
 
-def command(door: int, also: Sequence[str] = (), at_once: int | None = None) -> list[str]:
+def command(door: int, also: Sequence[str] = (), at_once: int | None = None, whose: str = "") -> list[str]:
     """How this process starts the server behind that door, with `environment` and nothing else."""
     return [
         *(sys.executable, "-m", "tools_registry.runner", "--door", f"{door}", "--parent", f"{os.getpid()}"),
         *(part for package in also for part in ("--also", package)),
         *(("--at-once", f"{at_once}") if at_once else ()),
+        *(("--of", whose) if whose else ()),
     ]
 
 
@@ -206,28 +220,22 @@ def _ran(verdict: Mapping[str, Any], room: bytes, limits: Limits) -> Ran:
     kind, length = room[:1], int.from_bytes(room[1:HEAD_BYTES])
     body = room[HEAD_BYTES : HEAD_BYTES + length]
     stopped: str | None = verdict["stopped"]
-    output, error = b"", ""
-    wrong: Mapping[str, list[str]] | None = None
-    if stopped is None:
-        match kind:
-            case _ if kind == ANSWERED and len(body) == length <= limits.output_bytes:
-                output = body
-            case _ if kind == BAD_INPUT and (wrong := _read_fields(body)):
-                pass
-            case _ if kind == OUT_OF_MEMORY:
-                stopped = "memory"
-            case _ if kind == TOO_LARGE:
-                stopped = "output"
-            case _:
-                stopped = "crash"
-                error = body.decode("utf-8", "replace") if kind == CRASHED else ""
+    output = b""
+    error: str | Mapping[str, list[str]] = ""
+    if stopped is None and kind == ANSWERED and len(body) == length <= limits.output_bytes:
+        output = body
+    elif stopped is None and kind == BAD_INPUT and (wrong := _fields(body)):
+        error = wrong
+    elif stopped is None:
+        stopped = {OUT_OF_MEMORY: "memory", TOO_LARGE: "output"}.get(kind, "crash")
+        error = _line(body.decode("utf-8", "replace")) if kind == CRASHED else ""
     return Ran(
         output,
         _seconds(verdict["cpu_microseconds"]),
         verdict["peak_memory_bytes"],
         _seconds(verdict["wall_microseconds"]),
         stopped,
-        wrong or error or (_sentence(stopped, limits) if stopped else ""),
+        error or (_sentence(stopped, limits) if stopped else ""),
     )
 
 
@@ -250,16 +258,25 @@ def _sentence(stopped: str, limits: Limits) -> str:
     }[stopped]
 
 
-def _read_fields(body: bytes) -> dict[str, list[str]] | None:
+def _fields(body: bytes) -> dict[str, list[str]] | None:
     """Sentences by the field's name; None where these bytes say something else."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    is_well_formed = isinstance(said, dict) and all(
+    if not isinstance(said, dict) or not all(
         isinstance(sentences, list) and all(isinstance(one, str) for one in sentences) for sentences in said.values()
-    )
-    return said if is_well_formed else None
+    ):
+        return None
+    return {
+        _line(name): [_line(one) for one in sentences[:SENTENCES_MAX]]
+        for name, sentences in list(said.items())[:SENTENCES_MAX]
+    }
+
+
+def _line(said: str) -> str:
+    """What a child said, as something that can be shown and stored."""
+    return "".join(letter if letter.isprintable() else " " for letter in said[:SENTENCE_LETTERS_MAX])
 
 
 _runner = Runner()

@@ -98,16 +98,16 @@ def libraries(*packages: Path) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run happens: its scratch folder, its number among those at a time, and what it may read."""
+    """Where a run happens: its scratch folder, its number among those at a time, what it may read, and its parent."""
 
     scratch: Path
     slot: int
     readable: tuple[Path, ...]
+    parent: int
 
 
 def confine(limits: Limits, place: Place) -> None:
     """This process can do what a tool may do, and nothing else, until it ends. It ends with its parent."""
-    parent = os.getppid()
     has = protections()
     if sys.platform == "linux":
         with suppress(OSError):  # the first to go where the machine runs out of memory
@@ -119,7 +119,7 @@ def confine(limits: Limits, place: Place) -> None:
         _become_stranger(place, has)
     called(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
     called(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "end with parent")
-    if os.getppid() != parent:
+    if os.getppid() != place.parent:  # it died before the kernel was asked
         os._exit(1)
     called(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
     if has.files:

@@ -184,7 +184,7 @@ class Server:
 
     def begin(self, order: Order) -> None:
         slot = self.free_slots.pop()
-        place = Place(self.folder / f"{slot}", slot, self.readable)
+        place = Place(self.folder / f"{slot}", slot, self.readable, os.getpid())
         pid = os.fork()
         if pid == 0:
             become_run(order.function, self.packages, order.limits, place, order.given, order.room)
@@ -218,17 +218,19 @@ class Server:
 
     def tell(self, run: Run, status: int, usage: resource.struct_rusage) -> None:
         """Whoever asked knows. What ended well is within its limits, memory too: pages of libraries are not its own."""
-        limits, cpu_seconds = run.limits, usage.ru_utime + usage.ru_stime
-        stopped = run.stopped or _stopped_by(status, usage, limits)
-        if stopped is None and cpu_seconds > limits.cpu_seconds:
+        wall_seconds = time.monotonic() - run.began
+        cpu_seconds = usage.ru_utime + usage.ru_stime
+        memory_bytes = min(max(0, _peak_bytes(usage) - self.idle_bytes), run.limits.memory_mb * 1024 * 1024)
+        stopped = run.stopped or _stopped_by(status, cpu_seconds, memory_bytes, run.limits)
+        if stopped is None and cpu_seconds > run.limits.cpu_seconds:
             stopped = "cpu"
-        if stopped is None and run.is_late:
+        if stopped is None and wall_seconds > run.limits.seconds:
             stopped = "time"
         verdict = {
             "stopped": stopped,
             "cpu_microseconds": round(cpu_seconds * 1_000_000),
-            "peak_memory_bytes": min(max(0, _peak_bytes(usage) - self.idle_bytes), limits.memory_mb * 1024 * 1024),
-            "wall_microseconds": round((time.monotonic() - run.began) * 1_000_000),
+            "peak_memory_bytes": memory_bytes,
+            "wall_microseconds": round(wall_seconds * 1_000_000),
         }
         with suppress(KeyError):
             self.selector.unregister(run.line)
@@ -239,7 +241,7 @@ class Server:
     def measure_idle(self) -> None:
         """What a run uses that does nothing is known, and runs work here. Raises RuntimeError where they do not."""
         limits = Limits(cpu_seconds=5, seconds=10)
-        place = Place(self.folder / "idle", self.free_slots[0], self.readable)
+        place = Place(self.folder / "idle", self.free_slots[0], self.readable, os.getpid())
         given, room = filled(pack({}, {})), empty_room(room_bytes(limits))
         pid = os.fork()
         if pid == 0:
@@ -265,17 +267,17 @@ def _peak_bytes(usage: resource.struct_rusage) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _stopped_by(status: int, usage: resource.struct_rusage, limits: Limits) -> str | None:
+def _stopped_by(status: int, cpu_seconds: float, memory_bytes: int, limits: Limits) -> str | None:
     """The limit that ended a child by itself; None where it ended well."""
     if os.WIFEXITED(status):
         return None if os.WEXITSTATUS(status) == 0 else "crash"
     by = os.WTERMSIG(status)
-    if by in (signal.SIGKILL, signal.SIGXCPU) and usage.ru_utime + usage.ru_stime >= limits.cpu_seconds / 2:
+    if by in (signal.SIGKILL, signal.SIGXCPU) and cpu_seconds >= limits.cpu_seconds / 2:
         return "cpu"
     if by == signal.SIGXFSZ:
         return "output"
     # The kernel kills when memory runs out everywhere; a library that gets no more aborts.
-    is_full = _peak_bytes(usage) >= limits.memory_mb * 1024 * 1024 * 3 // 4
+    is_full = memory_bytes >= limits.memory_mb * 1024 * 1024 * 3 // 4
     return "memory" if by == signal.SIGKILL or is_full else "crash"
 
 
@@ -331,6 +333,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True, help="the process with which this one ends")
     parser.add_argument("--at-once", type=int, default=2 * (os.cpu_count() or 1), help="how many runs at a time")
     parser.add_argument("--also", action="append", default=[], help="another package with functions, for tests")
+    parser.add_argument("--of", default="", help="whose it is, for people who look at the list of processes")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this one
@@ -345,7 +348,3 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a child's collector would copy what it walks
     Server(socket.socket(fileno=door), options.parent, packages, max(1, options.at_once)).serve()
-
-
-if __name__ == "__main__":
-    main()

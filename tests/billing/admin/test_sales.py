@@ -36,6 +36,7 @@ PLAN = {
     "trial_days": "14",
     "trial_credits": "50",
     "open_holds_max": "8",
+    "jobs_at_once_max": "6",
     "features": "Priority\n\n Twice as much ",
     "position": "3",
     "is_offered": "on",
@@ -73,6 +74,7 @@ def test_a_new_plan_has_all_its_terms(staff: Colleague, second: Colleague) -> No
     made = Plan.objects.get(slug="pro-2")
     assert (made.price_minor, made.monthly_credits, made.per_day) == (16_000, 12_000 * MICRO, 2000 * MICRO)
     assert (made.rollover_max, made.trial_days, made.trial_credits) == (None, 14, 50 * MICRO)
+    assert made.jobs_at_once_max == 6
     assert (made.open_holds_max, made.features, made.currency) == (8, ["Priority", "Twice as much"], "eur")
 
 

@@ -257,6 +257,7 @@ def test_the_page_waits_for_the_payment_and_follows_by_itself(
     answer = press(owner, "subscribe", plan="supporter", key=uuid4().hex)
     page = browser.get(f"{PAGE}?back=paid").content.decode()
     assert "Waiting for the payment to be confirmed." in page
+    assert "Subscribe to" not in page
     live = live_of(page)
     assert browser.get(live, headers={"HX-Request": "true"}).status_code == 204
     assert owner.purse.available == 400 * MICRO  # looking gives nothing, whatever the address says
@@ -293,6 +294,7 @@ def test_the_page_does_not_wait_for_ever(owner: Person, stripe_settings: Any) ->
     slow = browser.get(f"{PAGE}?back=paid&since={int(time.time()) - 60}").content.decode()
     assert "This takes longer than usual." in slow
     assert "every 10s" in slow
+    assert "Subscribe to" in slow
     late = browser.get(f"{PAGE}?back=paid&since={int(time.time()) - 1000}").content.decode()
     assert live_of(late) == ""
     for since in ("-1", "x", "9" * 30, "<b>", "\u0669"):

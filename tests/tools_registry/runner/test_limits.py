@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -158,6 +159,7 @@ def test_use_is_what_the_kernel_says(somebody: Somebody) -> None:
         b"B" + (2).to_bytes(8) + b"[]",
         b"B" + (9).to_bytes(8) + b'{"a": "b"}',
         b"B" + (200_000).to_bytes(8) + b"[" * 200_000,
+        b"C" + (4).to_bytes(8) + b"a\x00b\xff",
         b"Z" + (1).to_bytes(8) + b"x",
     ],
 )
@@ -168,7 +170,14 @@ def test_a_forged_answer_is_a_crash_or_an_answer_that_does_not_decode(somebody: 
             decode(ran.output)
     else:
         assert ran.stopped == "crash"
+        assert str(ran.error).isprintable()
     works(somebody)
+
+
+def test_what_a_child_says_of_fields_can_be_shown_and_stored(somebody: Somebody) -> None:
+    said = json.dumps({"a\x00" + "b" * 1000: ["\ud800" + "c" * 1000] * 1000}).encode()
+    ran = somebody("forge", hex=(b"B" + len(said).to_bytes(8) + said).hex())
+    assert ran.error == {"a " + "b" * 298: [" " + "c" * 299] * 100}
 
 
 def test_the_room_for_an_answer_does_not_grow(somebody: Somebody) -> None:
