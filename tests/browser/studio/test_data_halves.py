@@ -167,3 +167,23 @@ def test_a_dashboard_has_the_same_figures_here_and_there(page: Page) -> None:
     assert ["Revenue", 1350.9] in show(page, "dashboards", whole)["blocks"][0][2]
     for title, rows in tables.items():
         assert rows == (there.get(title) or there[f"{title}: the figures"])["rows"], title
+
+
+def test_governance_counts_the_same_here_and_there(page: Page) -> None:
+    tool = registry.TOOLS["data-studio/governance"]
+    file = "name,owner,classification,personal,retention_months\nPayroll,Ada,restricted,yes,80\nLogs,,public,no,\n"
+    whole = drafted(tool) | {"inventory_file": file}
+    cleaned, files = tool.clean_with_files(whole, {})
+    result = tool.function(cleaned, files).result
+    blocks = {title: rows for title, kind, rows in show(page, "governance", whole)["blocks"] if kind != "picture"}
+    there = [
+        [one[name] for name in ("title", "id", "answered", "evidence", "current", "target", "gap")]
+        for one in result["maturity"]
+    ]
+    assert blocks["Maturity"] == there
+    failed = {one["id"]: (one["severity"], one["failed"], one["checked"]) for one in result["checks"] if one["failed"]}
+    found = {
+        row["where"]: (row["severity"], *map(int, row["title"].split()[:3:2]))
+        for row in blocks["What the inventory shows"]
+    }
+    assert found == failed
