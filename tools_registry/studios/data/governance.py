@@ -1,7 +1,8 @@
 """A governance framework from answers, checked against an inventory: policies, RACI, classes, retention, gaps, roadmap.
 
 Maturity of an area: the level that was answered, but never more than the inventory shows: 1 + 4 × the share of its
-checks that hold. The target is the area's own, one higher for each two goals or kinds of data that ask for it (at least one).
+checks that hold. The target is the area’s own; one higher if one or two of its goals or kinds of data are named, two
+higher if there are three.
 """
 
 from __future__ import annotations

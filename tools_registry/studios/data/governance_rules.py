@@ -289,7 +289,7 @@ POLICIES = (
         ("GDPR Art. 5", "GDPR Art. 25", "GDPR Art. 30", "ISO/IEC 27001:2022 A.5.34"),
         is_personal_data,
         lambda answers: [
-            "Personal data has a purpose, a lawful basis and a line in the record of processing before it is collected.",
+            "Personal data has a purpose, a lawful basis and a line in the record before it is collected.",
             *(["Special categories need a condition of GDPR Art. 9(2)."] if "special" in answers["data"] else []),
             *(["Californians’ requests are answered in 45 days (CCPA)."] if "us" in answers["regions"] else []),
             *(["Requests of people are answered in one month."] if {"eu", "uk"} & set(answers["regions"]) else []),
