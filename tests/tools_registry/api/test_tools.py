@@ -67,6 +67,7 @@ def test_an_estimate_of_a_tool_needs_no_account(nobody: Caller, path: str) -> No
         "usual": None,
         "available": None,
         "affordable": None,
+        "free": None,
     }
 
 
