@@ -6,6 +6,7 @@ for granted: what cannot be drawn is left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -84,7 +85,17 @@ def _table(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]
 
 def _is_numeric(cells: Iterable[Any]) -> bool:
     kept = [cell for cell in cells if cell is not None]
-    return bool(kept) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in kept)
+    return any(cell != "" for cell in kept) and all(map(_is_figure, kept))
+
+
+# A number that is written with its currency or per cent. Empty cells beside figures are none.
+FIGURE = re.compile(r"([−+-]?[£$€][0-9][0-9,]*(\.[0-9]+)?|[−+-]?[0-9][0-9,]*(\.[0-9]+)? ?%)?")
+
+
+def _is_figure(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return FIGURE.fullmatch(cell) is not None
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
 def _findings(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:

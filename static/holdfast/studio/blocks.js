@@ -56,13 +56,18 @@ function facts(block) {
   return [make("dl", { class: "facts" }, ...rows)];
 }
 
+/* A number, or one that is written with its currency or per cent. Empty cells beside figures are none. */
+const FIGURE = /^([−+-]?[£$€][0-9][0-9,]*(\.[0-9]+)?|[−+-]?[0-9][0-9,]*(\.[0-9]+)? ?%)?$/;
+const isFigure = (cell, _, cells) =>
+  typeof cell === "number" || (typeof cell === "string" && FIGURE.test(cell) && cells.some(one => one !== ""));
+
 function table(block) {
   const columns = list(block.columns).map(text);
   const rows = list(block.rows).filter(Array.isArray);
   if (!rows.length) return [make("p", { class: "in muted" }, "Nothing in it."), ...note(block, 0)];
   const numeric = columns.map((_, at) => {
     const cells = rows.map(row => row[at]).filter(cell => cell !== null && cell !== undefined);
-    return cells.length > 0 && cells.every(cell => typeof cell === "number");
+    return cells.length > 0 && cells.every(isFigure);
   });
   const head = make("tr", {}, ...columns.map((title, at) => make("th", { scope: "col", class: numeric[at] && "r" }, title)));
   const body = rows.slice(0, ROWS_MAX).map(row => make("tr", {}, ...columns.map((title, at) =>

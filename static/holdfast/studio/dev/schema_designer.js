@@ -767,7 +767,10 @@ function readPrevious(given) {
   return { schema: whatHolds(schema, judge(schema)), said: "" };
 }
 
-/* The picture */
+/* The picture: beside each other where they fit into a column of the page, else below each other. */
+
+const WIDTH_MAX = 640;
+const widthOf = (picture) => Number(picture.getAttribute("width"));
 
 function drawn(schema) {
   const nodes = schema.tables.map((table) => ({
@@ -781,7 +784,10 @@ function drawn(schema) {
   }));
   const edges = schema.tables.flatMap((table) => table.columns.filter((column) => column.refTable)
     .map((column) => ({ source: table.name, target: column.refTable, label: column.name, isDashed: !column.isRequired })));
-  return diagram("Schema", nodes, edges, []);
+  const across = diagram("Schema", nodes, edges, []);
+  if (widthOf(across) <= WIDTH_MAX) return across;
+  const down = diagram("Schema", nodes, edges, [], { direction: "down" });
+  return widthOf(down) < widthOf(across) ? down : across;
 }
 
 const file = (name, type, content) => ({ name, content_type: type, content });
