@@ -155,7 +155,8 @@ def inputs_of(of_all: Sequence[fields.Field], post: Any, place: str = "") -> dic
 
 
 def _read(of: fields.Field, post: Any, path: str) -> Any:
-    written = post.get(path, "").replace("\r\n", "\n")
+    # Of a document there are two controls, and an empty file counts as an empty text.
+    written = next(filter(None, post.getlist(path)), "").replace("\r\n", "\n")
     match of:
         case fields.Rows():
             return [inputs_of(of.fields, post, f"{path}.{at}.") for at in _places(post, path)]

@@ -655,12 +655,13 @@ if (before && Object.keys(before).length) {
   if (JSON.stringify(before) !== JSON.stringify(tool.example)) tell("This is the draft that you left here; it is kept in this browser.");
 }
 if (form.dataset.hasScript) {
-  import("studio/tool").then(module => {
-    half = module;
-    follow(true);
-    document.documentElement.dataset.studio = "ready";
-  });
-} else {
+  import("studio/tool").then(module => { half = module; }, error => {
+    console.error("The tool's own script could not be loaded:", error);
+    document.getElementById("live").hidden = true;
+  }).then(begin);
+} else begin();
+
+function begin() {
   follow(true);
   document.documentElement.dataset.studio = "ready";
 }

@@ -68,12 +68,12 @@ def test_a_file_is_chosen_sent_and_taken_away(visit: Visit) -> None:
     page = ready(visit(QUALITY, DEMO))
     file = {"name": "people.csv", "mimeType": "text/csv", "buffer": b"id,name\n1,Ann\n2,\n2,Bo\n"}
     page.locator('[data-document="table"] input[type=file]').set_input_files(file)
-    expect(page.locator("[data-chosen-name]")).to_have_text("people.csv")
+    expect(page.locator('[data-document="table"] [data-chosen-name]')).to_have_text("people.csv")
     expect(page.locator('[data-document="table"] textarea')).to_have_value("id,name\n1,Ann\n2,\n2,Bo\n")
     page.get_by_role("button", name=re.compile("Run for at most")).click()
     expect(page.locator("#outcome #result")).to_have_text("Result")
     page.get_by_role("button", name="Take it away").click()
-    expect(page.locator("[data-chosen-name]")).to_be_hidden()
+    expect(page.locator('[data-document="table"] [data-chosen-name]')).to_be_hidden()
     page.locator('[data-document="table"] input[type=file]').set_input_files(file | {"name": "people.exe"})
     expect(page.locator('[data-document="table"] .error')).to_contain_text("Send a file that ends in")
 
