@@ -263,7 +263,7 @@ function wordsOf(text) { return text.split(/\s+/u).filter(Boolean); }
 
 function cut(text, wide, size) {
   text = wordsOf(text).join(" ");
-  if (breadth(text, size) <= wide) return text;
+  if (breadth(text, size) <= wide + 0.01) return text;
   let kept = "";
   for (const letter of text) {
     if (breadth(kept + letter + "…", size) > wide) break;

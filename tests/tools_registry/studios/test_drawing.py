@@ -91,6 +91,12 @@ def test_long_words_are_cut_and_whole_in_the_marks_title() -> None:
     assert (root.findtext(f"{SVG}g/{SVG}title") or "").startswith("word " * 40)
 
 
+@pytest.mark.parametrize("label", ["customer_email", "is_gift", "Ordered on", "αβγ delta"])
+def test_the_longest_of_short_labels_is_whole(label: str) -> None:
+    root = ET.fromstring(drawing.bars("Short", [Bar(label, 1), Bar("x", 2)]))
+    assert root.findtext(f"{SVG}g/{SVG}text") == label
+
+
 def test_what_is_too_much_is_counted_in_words() -> None:
     assert b"and 15 more rows not drawn" in drawn("many bars")
     assert b"and 10 more boxes not drawn" in drawn("too many boxes")

@@ -219,7 +219,7 @@ export function view(inputs) {
     .map(([kind, title]) => ({ kind, title, rows: grid.filter((_, at) => plan.lines[at].kind === kind) }))
     .filter((one) => one.rows.length);
   const lineRows = plan.lines.map((line, at) => [
-    line.name, KINDS[line.kind], `${line.unit === "percent" ? number(line.price) + " " : plan.currency + number6(line.price) + " "}${UNITS[line.unit]}`,
+    line.name, KINDS[line.kind], `${line.unit === "percent" ? number(line.price) + " " : plan.currency + priced(line.price) + " "}${UNITS[line.unit]}`,
     line.count, money(grid[at][0]), money(sum(grid[at])), `${number(whole ? Math.round(sum(grid[at]) / whole * 1000) / 10 : 0)}%`,
   ]);
   const linesCsv = csv([
@@ -260,7 +260,7 @@ export function view(inputs) {
     {
       kind: "table", title: "By line",
       columns: ["Line", "Kind", "Price", "How many", "First month", plan.months === 12 ? "The year" : "All months", "Share"],
-      rows: [...lineRows, ["Total", "", "", null, money(plannedByMonth[0]), money(whole), ""]],
+      rows: [...lineRows, ["Total", "", "", "", money(plannedByMonth[0]), money(whole), ""]],
       note: "Every line of every month is rounded to the cent. Servers come whole: what grows beyond one is the next.",
     },
   ];
@@ -304,7 +304,7 @@ export function view(inputs) {
     kind: "text", title: "Where the prices are from",
     paragraphs: [
       used.length
-        ? `${used.map((rate) => `${RATES.rows[rate][0]} $${number6(RATES.rows[rate][2])} ${UNITS[RATES.rows[rate][1]]}`).join("; ")}.`
+        ? `${used.map((rate) => `${RATES.rows[rate][0]} $${priced(RATES.rows[rate][2])} ${UNITS[RATES.rows[rate][1]]}`).join("; ")}.`
         : "All prices are your own.",
       ...(used.length ? [`Source: ${RATES.source}. As they were on ${RATES.date}; they change, so look before you decide. Discounts for reserving are not in them: that figure is yours.`] : []),
     ],
@@ -313,7 +313,11 @@ export function view(inputs) {
 }
 
 const signed = (value, money) => (value > 0 ? `+${money(value)}` : money(value));
-const number6 = (value) => String(Number(value.toPrecision(6)));
+/* A price: two decimals, or as many as it has. */
+const priced = (value) => {
+  const said = String(Number(value.toPrecision(6)));
+  return /\.\d$/.test(said) ? `${said}0` : said;
+};
 
 function reservedBlocks(plan, { money, demandPaid, plannedPaid, even, labels, wholeDemand, whole }) {
   const drawn = drawLines("Paid so far", labels, [
