@@ -241,8 +241,8 @@ def test_any_expression_runs_or_is_named(words: list[str], kind: str) -> None:
     assert said
 
 
-def test_fifty_thousand_rows_stay_within_the_limits() -> None:
-    rows = "".join(f"{n},{n % 977},{n * 0.37:.2f},2026-{n % 12 + 1:02}-01,town {n % 50}\n" for n in range(50_000))
+def test_a_hundred_thousand_rows_stay_within_the_limits() -> None:
+    rows = "".join(f"{n},{n % 977},{n * 0.37:.2f},2026-{n % 12 + 1:02}-01,town {n % 50}\n" for n in range(100_000))
     steps = [dict(one) for one in TOOL.example["steps"]]
     before = time.process_time()
     run(
@@ -252,3 +252,10 @@ def test_fifty_thousand_rows_stay_within_the_limits() -> None:
         table_2=b"id,country\n" + b"".join(b"%d,GB\n" % n for n in range(977)),
     )
     assert time.process_time() - before < TOOL.limits.cpu_seconds / 2
+
+
+def test_wide_and_long_outputs_are_cut_and_it_is_said() -> None:
+    table = ",".join(f"c{n}" for n in range(300)) + "\n" + (",".join(["a word"] * 300) + "\n") * 3000
+    result = run(TOOL, {"steps": [SOURCE, SINK]}, table=table.encode()).result
+    (one,) = result["outputs"]
+    assert 500 < one["rows_in_file"] < one["rows"] == 3000

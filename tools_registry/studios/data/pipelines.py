@@ -34,10 +34,12 @@ else:
     expressions = lazy("tools_registry.studios.data.sql.expressions")
 
 TABLES = ("table", "table_2", "table_3")
-ROWS_MAX = 50_000
+ROWS_MAX = 100_000
 MADE_MAX = 200_000  # rows of a step
 SINK_ROWS_MAX = 5_000
+SINK_BYTES_MAX = 2 * 1024 * 1024  # of all outputs together
 PREVIEW_ROWS = 5
+PREVIEW_COLUMNS = 40
 KINDS = {
     "source": "Source: rows of a table",
     "filter": "Filter: rows for which the expression is true",
@@ -94,7 +96,8 @@ def run(inputs: dict[str, Any], files: dict[str, bytes]) -> Result:
         for step in ordered:
             _carry_out(database, step, done, sheets)
             done[step.name] = step
-        outputs = [_output(database, step) for step in ordered if step.kind == "sink"]
+        sinks = [step for step in ordered if step.kind == "sink"]
+        outputs = [_output(database, step, SINK_BYTES_MAX // len(sinks)) for step in sinks]
     result = {
         "order": [step.name for step in ordered],
         "steps": [
@@ -112,12 +115,12 @@ def run(inputs: dict[str, Any], files: dict[str, bytes]) -> Result:
             for step in ordered
         ],
         "outputs": [
-            {"step": name, "rows": rows, "file": file.name, "is_cut": rows > SINK_ROWS_MAX}
-            for name, rows, file in outputs
+            {"step": step.name, "rows": step.rows, "file": file.name, "rows_in_file": kept}
+            for step, kept, file in outputs
         ],
     }
     script = _script(ordered, sheets)
-    made = [file for _, _, file in outputs]
+    made: list[File] = [file for _, _, file in outputs]
     made += [
         File("pipeline.sql", "text/plain", script.encode("utf-8", "replace")),
         File("pipeline.py.txt", "text/plain", _python(ordered, sheets).encode("utf-8", "replace")),
@@ -270,7 +273,9 @@ def _carry_out(
     if step.rows > MADE_MAX:
         raise step.wrong("kind", f"This step makes more than {MADE_MAX:,} rows. Is a column of the join missing?")
     rows = database.execute(f"SELECT {_texts(step)} FROM {name} LIMIT {PREVIEW_ROWS}").fetchall()
-    step.preview = [[_shown(cell) for cell in row] for row in rows]
+    step.preview = [
+        [cell[:100] if isinstance(cell, str) else _shown(cell) for cell in row[:PREVIEW_COLUMNS]] for row in rows
+    ]
     if step.kind == "cast":
         _count_lost(database, step)
 
@@ -289,9 +294,10 @@ def _texts(step: Step) -> str:
 
 
 def _shown(cell: Any) -> Any:
+    """Sums of binary fractions without their dust: 0.3, not 0.30000000000000004."""
     if isinstance(cell, float):
         return float(f"{cell:.12g}") if abs(cell) < float("inf") else None
-    return cell[:200] if isinstance(cell, str) else cell
+    return cell
 
 
 def _count_lost(database: duckdb.DuckDBPyConnection, step: Step) -> None:
@@ -487,10 +493,17 @@ def _expression(step: Step, written: str, before: Step, *, is_aggregate: bool = 
 # What comes out
 
 
-def _output(database: duckdb.DuckDBPyConnection, step: Step) -> tuple[str, int, File]:
+def _output(database: duckdb.DuckDBPyConnection, step: Step, bytes_max: int) -> tuple[Step, int, File]:
+    """The rows as a file, as many as fit; and how many these are."""
     query = f"SELECT {_texts(step)} FROM {quote(step.name)} LIMIT {SINK_ROWS_MAX}"
-    rows = [[_shown(cell) for cell in row] for row in database.execute(query).fetchall()]
-    return step.name, step.rows, csv_file(f"{step.name}.csv", list(step.schema), rows)
+    kept: list[list[Any]] = []
+    size = 0
+    for row in database.execute(query).fetchall():
+        size += sum(len(cell.encode()) if isinstance(cell, str) else 12 for cell in row) + len(row)
+        if size > bytes_max:
+            break
+        kept.append([_shown(cell) for cell in row])
+    return step, len(kept), csv_file(f"{step.name}.csv", list(step.schema), kept)
 
 
 def _named(step: Step, sheets: Mapping[str, Sheet]) -> str:
@@ -584,6 +597,15 @@ def _view(result: Mapping[str, Any], script: str) -> list[studio.Block]:
         for step in steps
         for note in step["notes"]
     ]
+    notes += [
+        {
+            "severity": "low",
+            "title": f"The file has the first {one['rows_in_file']:,} of {one['rows']:,} rows.",
+            "where": f"Step {one['step']}",
+        }
+        for one in result["outputs"]
+        if one["rows_in_file"] < one["rows"]
+    ]
     empty = [
         {"severity": "low", "title": "No row is left after this step.", "where": f"Step {step['name']}"}
         for step in steps
@@ -596,7 +618,7 @@ def _view(result: Mapping[str, Any], script: str) -> list[studio.Block]:
             ", ".join(step["inputs"]) or "–",
             step["rows_in"] if step["inputs"] else None,
             step["rows_out"],
-            ", ".join(f"{one['column']} {one['type']}" for one in step["schema"]),
+            ", ".join(f"{one['column']} {one['type']}" for one in step["schema"][:PREVIEW_COLUMNS]),
         )
         for step in steps
     ]
@@ -621,12 +643,12 @@ def _view(result: Mapping[str, Any], script: str) -> list[studio.Block]:
         view.append(studio.findings("What to know", [*notes, *empty]))
     for step in steps:
         if step["kind"] == "sink":
-            names = [one["column"] for one in step["schema"]]
+            names = [one["column"] for one in step["schema"][:PREVIEW_COLUMNS]]
             note = f"The first {len(step['preview'])} of {step['rows_out']:,} rows."
             view.append(studio.table(f"Out of {step['name']}", names, step["preview"], note=note))
     for step in steps:
         if step["kind"] != "sink":
-            names = [one["column"] for one in step["schema"]]
+            names = [one["column"] for one in step["schema"][:PREVIEW_COLUMNS]]
             view.append(
                 studio.table(f"After {step['name']}", names, step["preview"], note=f"{step['rows_out']:,} rows.")
             )
@@ -653,7 +675,7 @@ def _document(number: int) -> Document:
     return Document(
         name=TABLES[number],
         title=f"Sample rows: {TABLES[number]}",
-        help="" if number else "CSV, JSON, JSON lines or Parquet, up to 50,000 rows. A source names it: table.",
+        help="" if number else "CSV, JSON, JSON lines or Parquet, up to 100,000 rows. A source names it: table.",
         file_name=f"{TABLES[number]}.csv",
         accepts=ENDINGS,
         is_required=number == 0,
@@ -668,8 +690,8 @@ TOOL = Tool(
     mode="hybrid",
     risk="low",
     credits_max=5,
-    # Every output, with up to 5,000 rows, is a file.
-    limits=Limits(cpu_seconds=5, seconds=10, output_bytes=4 * 1024 * 1024),
+    # Up to 60 steps are told with their columns, rows and SQL; every output is a file.
+    limits=Limits(cpu_seconds=5, seconds=10, output_bytes=8 * 1024 * 1024),
     icon="next",
     fields=(
         *(_document(number) for number in range(len(TABLES))),

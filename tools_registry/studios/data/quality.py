@@ -101,6 +101,7 @@ RULES = {
 TYPES = ("integer", "decimal", "date", "datetime", "boolean", "email", "url", "uuid", "text")
 ROWS_SHOWN = 20
 BLOCKS_MAX = 10  # stretches of rows in the picture of what is missing
+FINDINGS_MAX = 500
 LISTED_MAX = 4_000  # lines of the CSV of findings
 VALUE_LETTERS = 80
 KEY_NAME = re.compile(
@@ -164,7 +165,7 @@ class Checked:
 
 
 def run(inputs: dict[str, Any], files: dict[str, bytes]) -> Result:
-    """{rows, columns, score, dimensions, findings, column_profiles, missing}: what was found, each with its rows.
+    """{rows, columns, score, dimensions, findings, column_profiles, missing}: what was found, the gravest 500.
 
     A row's number counts from 1 below the heading; `lines` are the file's. At most 20 rows a finding; the CSV has more.
     """
@@ -670,7 +671,8 @@ def _answer(
         "score": score,
         "formula": "score = " + " + ".join(f"{one['weight']:g} × {one['name']}" for one in dimensions),
         "dimensions": dimensions,
-        "findings": [_told(sheet, one) for one in found],
+        "findings": [_told(sheet, one) for one in found[:FINDINGS_MAX]],
+        "findings_total": len(found),
         "expectations": kept,
         "column_profiles": profiles,
         "missing": blocks,
@@ -895,7 +897,8 @@ TOOL = Tool(
     mode="server",
     risk="medium",
     credits_max=25,
-    limits=Limits(cpu_seconds=10, seconds=15),
+    # 500 columns, 500 findings with their values, and 4,000 rows to look at in a file.
+    limits=Limits(cpu_seconds=10, seconds=15, output_bytes=4 * 1024 * 1024),
     icon="check",
     fields=(
         Document(
