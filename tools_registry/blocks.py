@@ -26,7 +26,7 @@ def drawn(view: Any, files: Mapping[str, str]) -> list[dict[str, Any]]:
     """The blocks for the template. `files`: the addresses of the run's files by their names."""
     found = []
     for block in view if isinstance(view, list) else ():
-        draw = _DRAW.get(block.get("kind")) if isinstance(block, Mapping) else None
+        draw = _DRAW.get(str(block.get("kind"))) if isinstance(block, Mapping) else None
         if draw is not None:
             found.append({"kind": block["kind"], "title": _text(block.get("title")), **draw(block, files)})
     return found

@@ -46,8 +46,8 @@ def _draw(of: fields.Field, value: Any, wrong: Wrong, path: str) -> Drawn:
             return drawn | {"kind": "text", "length_max": of.length_max, "is_code": of.is_code, "is_wide": True}
         case fields.Whole() | fields.Number():
             step = "1" if isinstance(of, fields.Whole) else "any"
-            shown = _number(value)
-            return drawn | {"kind": "number", "min": of.min, "max": of.max, "step": step, "unit": of.unit} | shown
+            bounds = {"min": of.min, "max": of.max, "step": step, "unit": of.unit}
+            return drawn | bounds | {"kind": "number", "value": _number(value)}
         case fields.Flag():
             return drawn | {"kind": "flag", "value": value is True}
         case fields.Choice():
@@ -77,9 +77,9 @@ def _draw(of: fields.Field, value: Any, wrong: Wrong, path: str) -> Drawn:
     raise TypeError(f"There is no way to draw {type(of).__name__}.")
 
 
-def _number(value: Any) -> Drawn:
+def _number(value: Any) -> str:
     """The number as a browser's own field reads it, without thousands separators."""
-    return {"value": "" if value is None else f"{value:.15g}" if isinstance(value, float) else str(value)}
+    return "" if value is None else f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _of_lines(wrong: Wrong, path: str) -> list[str]:
