@@ -314,3 +314,11 @@ def test_hashed_static_files_can_be_made_and_the_map_names_them(settings: Any, t
     for name, url in json.loads(found[1])["imports"].items():
         assert re.search(r"\.[0-9a-f]{12}\.js$", url), name
         assert (tmp_path / url.removeprefix("/static/")).is_file()
+
+
+ICONS = (Path(__file__).parents[2] / "static" / "holdfast" / "icons.svg").read_text()
+
+
+@pytest.mark.parametrize("tool", registry.TOOLS.values(), ids=lambda tool: tool.slug)
+def test_every_tools_icon_is_there(tool: Any) -> None:
+    assert f'<symbol id="{tool.icon}"' in ICONS

@@ -534,7 +534,7 @@ TOOL = Tool(
     credits_max=5,
     # The dictionary is told in the answer, on the page and in two files.
     limits=Limits(cpu_seconds=5, seconds=10, output_bytes=4 * 1024 * 1024),
-    icon="book",
+    icon="table",
     fields=(
         Text(name="title", title="Title", length_max=200, is_short=True, default=""),
         Text(

@@ -508,7 +508,7 @@ TOOL = Tool(
     credits_max=5,
     # Every chart is a picture, and all of them stand in the page once more.
     limits=Limits(cpu_seconds=5, seconds=10, output_bytes=8 * 1024 * 1024),
-    icon="image",
+    icon="chart",
     fields=(
         Document(
             name="table",

@@ -565,7 +565,7 @@ TOOL = Tool(
     credits_max=5,
     # Every failed check of up to 1,000 sets of data is told.
     limits=Limits(cpu_seconds=5, seconds=10, output_bytes=8 * 1024 * 1024),
-    icon="shield",
+    icon="scales",
     fields=(
         Text(name="organisation", title="Organisation", length_max=120, is_short=True, default=""),
         Choice(name="sector", title="Sector", choices=rules.SECTORS, default="general"),

@@ -299,7 +299,7 @@ TOOL = Tool(
     credits_max=25,
     # 2,000 columns are told in the answer, on the page, and in two files.
     limits=Limits(cpu_seconds=15, seconds=20, output_bytes=4 * 1024 * 1024),
-    icon="next",
+    icon="graph",
     fields=(
         Document(
             name="sql",

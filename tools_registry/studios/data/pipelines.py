@@ -692,7 +692,7 @@ TOOL = Tool(
     credits_max=5,
     # Up to 60 steps are told with their columns, rows and SQL; every output is a file.
     limits=Limits(cpu_seconds=5, seconds=10, output_bytes=8 * 1024 * 1024),
-    icon="next",
+    icon="flow",
     fields=(
         *(_document(number) for number in range(len(TABLES))),
         Rows(

@@ -899,7 +899,7 @@ TOOL = Tool(
     credits_max=25,
     # 500 columns, 500 findings with their values, and 4,000 rows to look at in a file.
     limits=Limits(cpu_seconds=10, seconds=15, output_bytes=4 * 1024 * 1024),
-    icon="check",
+    icon="list",
     fields=(
         Document(
             name="table",

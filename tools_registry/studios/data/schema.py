@@ -30,7 +30,7 @@ TOOL = Tool(
     noun="schema",
     summary="Describe fields once: JSON Schema, Avro, SQL and Parquet, sample rows checked, versions compared.",
     mode="client",
-    icon="check",
+    icon="layers",
     fields=(
         Text(name="name", title="Name of a record", length_max=60, is_short=True, default="record"),
         Choice(

@@ -59,7 +59,7 @@ TOOL = Tool(
     noun="calculation",
     summary="What servers, storage and traffic cost by month and year, with growth, reservations and what moves it.",
     mode="client",
-    icon="studio",
+    icon="coins",
     fields=(
         Rows(
             name="lines",

@@ -54,7 +54,7 @@ TOOL = Tool(
     noun="schema",
     summary="Draw a database schema and get its diagram, its SQL for three databases, and the migration from before.",
     mode="client",
-    icon="studio",
+    icon="database",
     fields=(
         Choice(name="database", title="Database", choices=DATABASES, default="postgresql"),
         Rows(
