@@ -451,3 +451,25 @@ def test_money_in_rounded_numbers_and_tables_without_key_are_told(designer: Half
         ("medium", "bill.total"),
         ("info", "bill.at"),
     }
+
+
+def test_mysql_keeps_no_index_of_a_key_that_is_gone(designer: Half) -> None:
+    """What MySQL does by itself: an index of a foreign key's name, where no other begins with its column."""
+    parent, key = table("a", KEY), column("a_id", "bigint", references="a.id")
+    before = {"tables": [parent, table("b", KEY, key)]}
+    after = {"tables": [parent, table("b", KEY, column("a_id", "bigint"))]}
+    view = designer.view({**after, "previous": designer.view(before).files["schema.json"]})
+    assert view.files["migration-mysql.sql"] == (
+        "ALTER TABLE `b` DROP FOREIGN KEY `b_a_id_fkey`;\n\nALTER TABLE `b` DROP INDEX `b_a_id_fkey`;\n"
+    )
+
+
+def test_mysql_lets_no_index_go_that_a_key_needs(designer: Half) -> None:
+    tables = [table("a", KEY), table("b", KEY, column("a_id", "bigint", references="a.id"))]
+    before = {"tables": tables, "indexes": [{"table": "b", "columns": "a_id"}]}
+    view = designer.view({"tables": tables, "previous": designer.view(before).files["schema.json"]})
+    assert view.files["migration-mysql.sql"].split(";\n\n") == [
+        "ALTER TABLE `b` DROP FOREIGN KEY `b_a_id_fkey`",
+        "ALTER TABLE `b`\n    DROP INDEX `b_a_id_idx`",
+        "ALTER TABLE `b` ADD CONSTRAINT `b_a_id_fkey` FOREIGN KEY (`a_id`) REFERENCES `a` (`id`) ON DELETE RESTRICT;\n",
+    ]

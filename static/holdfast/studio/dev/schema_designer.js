@@ -594,6 +594,14 @@ function alterSql(database, before, after, paired) {
     const unique = table.uniques.find((one) => one.columns[0] === point.refColumn);
     return unique ? keptUniques.has(unique) : keyIsKept(table);
   };
+  /* MySQL wants an index that begins with the column of a foreign key: it makes one of the key's name where there is
+     none, leaves it there when the key goes, and lets none go that a key still needs. */
+  const leads = (table, name) => [table.key, ...table.uniques, ...table.indexes].filter((one) => one && one.columns[0] === name);
+  const leadIsKept = (old, table, name) => {
+    const found = leads(old, name);
+    return !isMysql || !found.length
+      || found.some((one) => (one === old.key ? keyIsKept(table) : [...keptUniques.values()].includes(one)));
+  };
   const keptPoints = new Set();
   for (const old of before) {
     const table = tableNow(old);
@@ -602,9 +610,13 @@ function alterSql(database, before, after, paired) {
       const now = table && table.points.find((one) => one.name === point.name);
       const isKept = now && target && now.column === columnNow(old, point.column) && now.refTable === target.name
         && now.refColumn === columnNow(find(before, point.refTable), point.refColumn) && now.onDelete === point.onDelete
-        && !typeChanged(table, now.column) && targetIsKept(now);
-      if (isKept) keptPoints.add(now);
-      else steps.points.push(`ALTER TABLE ${q(old.name)} DROP ${isMysql ? "FOREIGN KEY" : "CONSTRAINT"} ${q(point.name)};`);
+        && !typeChanged(table, now.column) && targetIsKept(now) && leadIsKept(old, table, point.column);
+      if (isKept) {
+        keptPoints.add(now);
+        continue;
+      }
+      steps.points.push(`ALTER TABLE ${q(old.name)} DROP ${isMysql ? "FOREIGN KEY" : "CONSTRAINT"} ${q(point.name)};`);
+      if (isMysql && table && !leads(old, point.column).length) steps.points.push(`ALTER TABLE ${q(old.name)} DROP INDEX ${q(point.name)};`);
     }
   }
   const clauses = new Map(after.map((table) => [table, []]));
