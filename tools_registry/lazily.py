@@ -1,4 +1,4 @@
-"""Libraries that only the runner's children need: named at the top of a tool's module, loaded at their first use.
+"""Libraries and data that only the runner's children need: named at the top of a tool's module, loaded at first use.
 
 The web process reads every tool's module for its declaration and never loads them; the runner's server loads all of
 them once, before it forks.
@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, TypeVar
 
 _ours: list[str] = []
+_reads: list[Callable[[], Any]] = []
+
+Read = TypeVar("Read", bound=Callable[[], Any])
 
 
 def lazy(name: str) -> ModuleType:
@@ -29,7 +34,17 @@ def lazy(name: str) -> ModuleType:
     return module
 
 
+def beforehand(read: Read) -> Read:
+    """A cached function without arguments that the server calls once before it forks, so that every run finds its data
+    read. Decorates the function above its cache.
+    """
+    _reads.append(read)
+    return read
+
+
 def load_all() -> None:
-    """Every module that was named is loaded now."""
+    """Every module that was named is loaded now, and what is to be read beforehand was read."""
     for name in _ours:
         dir(sys.modules[name])
+    for read in _reads:
+        read()
