@@ -81,3 +81,14 @@ def test_a_threat_model_counts_what_the_server_counts(page: Page) -> None:
     wrong = show(page, tool, inputs).problems
     assert list(wrong) == ["elements.1.zone", "flows.0.from"]
     assert wrong["flows.0.from"].startswith("There is no element called Nobody. There are: Customer, ")
+
+
+def test_a_risk_register_counts_what_the_server_counts(page: Page) -> None:
+    tool, inputs = example("risk-register")
+    here, there = show(page, tool, inputs), served(tool, inputs)
+    assert here.block("So far")["pairs"] == there.block("At a glance")["pairs"]
+    assert here.block("Ranking")["rows"] == there.block("Ranking")["rows"]
+    mine, theirs = ([(row["severity"], row["title"]) for row in one.block("Checks")["rows"]] for one in (here, there))
+    assert mine == theirs
+    inputs["risks"][1]["due"] = "2026-02-30"
+    assert show(page, tool, inputs).problems == {"risks.1.due": "Write a day as 2026-11-30; 2026-02-30 is none."}
