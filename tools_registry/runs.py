@@ -278,8 +278,9 @@ def carry_out(run: ToolRun, of: Quote) -> ToolRun:
     try:
         ran = runner.run(tool.path, of.inputs, of.files, tool.limits)
     except Exception:
-        give_back(run.id, stopped_by=Stop.LOST)
-        raise
+        # Whatever it is, whoever waits for the answer is told that nothing was charged.
+        log.exception("tool_lost", run=str(run.id), tool=tool.slug)
+        return give_back(run.id, stopped_by=Stop.LOST) or _now(run)
     if isinstance(ran.error, Mapping):
         return give_back(run.id, wrong=ran.error, ran=ran) or _now(run)
     if ran.stopped is not None:

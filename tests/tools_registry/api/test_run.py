@@ -16,8 +16,9 @@ from billing.reconcile import reconcile
 from tests.billing.api.test_amounts import is_in_shape
 from tests.people import Answer, Caller, Person
 from tests.tools_registry.api.conftest import RUN, multipart, written
-from tools_registry import runs
+from tools_registry import runner, runs
 from tools_registry.models import ToolRun
+from tools_registry.runner import client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("probe")]
 
@@ -329,3 +330,15 @@ def test_the_price_is_within_the_estimate_whatever_it_was(owner: Person) -> None
     assert estimate["min"] <= Decimal(answer["credits"]["charged"]) <= estimate["max"]
     line = Entry.objects.get(id=answer["credits"]["entry"])
     assert line.kind == "capture"
+
+
+def test_when_no_runner_can_be_started_nothing_is_charged(owner: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        broken = runner.Runner(also=("tests.tools_registry.nowhere",))
+        patch.setattr(runner, "run", broken.run)
+        patch.setattr(client.sys, "executable", "/nonexistent/python")
+        answer = owner.calls().post(RUN, {})
+    assert (answer.status, answer.code) == (500, "tool_failed")
+    assert "Nothing was charged." in answer["error"]
+    assert owner.values == ("100", "0", "0")
+    assert owner.calls().post(RUN, {}).status == 200
