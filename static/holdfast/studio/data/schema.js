@@ -218,7 +218,16 @@ function csvRows(source, delimiter) {
 }
 
 /* The sample as {rows: [{line, values}], columns, isTable}; `said` where it cannot be read. */
+let lastGiven = null, lastSample = null;  // a large sample is read once, not at every key
 function readSample(given) {
+  if (typeof given !== "string" || given !== lastGiven) {
+    lastSample = readAfresh(given);
+    lastGiven = given;
+  }
+  return lastSample;
+}
+
+function readAfresh(given) {
   const source = typeof given === "string" ? given.replace(/^\uFEFF/, "") : "";
   if (!source.trim()) return { rows: null, said: "" };
   const first = source.trim()[0];
