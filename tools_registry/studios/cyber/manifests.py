@@ -371,7 +371,8 @@ def _yarn_lock(text: str, name: str) -> tuple[list[Package], list[str]]:
     if re.search(r"(?m)^__metadata:", text):
         raise _Wrong("This is a yarn.lock of Yarn 2 or later; version 1 is understood.")
     packages: list[Package] = []
-    package, version, needs, is_in = "", "", [], False
+    package, version, is_in = "", "", False
+    needs: list[str] = []
 
     def keep() -> None:
         if package and version:
