@@ -64,7 +64,8 @@ class Text(Field):
             raise ValueError("Write text here.")
         if "\x00" in value or any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
             raise ValueError("The text has a character that cannot be stored.")
-        value = value.strip()
+        if not self.is_code or not value.strip():  # code keeps its indents, and its lines their numbers
+            value = value.strip()
         if not value and isinstance(self.default, str):
             return self.default
         if not value:
