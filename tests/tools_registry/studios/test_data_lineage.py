@@ -121,6 +121,22 @@ KNOWN = {
            WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.customer_id, 'new')""",
         {"customers.town": {"orders.currency"}, "customers.id": {"orders.customer_id"}, "customers.name": set()},
     ),
+    "a window with a name": (
+        "SELECT SUM(amount) OVER w AS s FROM orders WINDOW w AS (PARTITION BY customer_id)",
+        {"result 1.s": {"orders.amount", "orders.customer_id"}},
+    ),
+    "columns of a CTE named beside it": (
+        "WITH t(m, n) AS (SELECT name, town FROM customers) SELECT n, m || '!' AS mm FROM t",
+        {"result 1.n": {"customers.town"}, "result 1.mm": {"customers.name"}},
+    ),
+    "a view with columns of its own, and what reads it": (
+        "CREATE OR REPLACE VIEW v (p, q) AS SELECT id, amount + 1 FROM orders; SELECT q FROM v",
+        {"v.p": {"orders.id"}, "v.q": {"orders.amount"}, "result 2.q": {"v.q"}},
+    ),
+    "a subquery beside that looks at its neighbour": (
+        "SELECT l.m FROM orders CROSS JOIN LATERAL (SELECT orders.amount * r.rate AS m FROM rates r) l",
+        {"result 1.m": {"orders.amount", "rates.rate"}},
+    ),
     "names with a schema": (
         "SELECT s.orders.amount FROM s.orders",
         {"result 1.amount": {"orders.amount"}},
@@ -148,6 +164,20 @@ def test_worked_by_hand(name: str) -> None:
             "snowflake",
             "SELECT name FROM customers QUALIFY ROW_NUMBER() OVER (PARTITION BY town ORDER BY id) = 1",
             {"result 1.NAME": {"CUSTOMERS.NAME"}},
+        ),
+        (
+            "tsql",
+            "SELECT * FROM (SELECT id, rate, town FROM customers, rates) s PIVOT (SUM(rate) FOR town IN ([a])) p",
+            {"result 1.id": {"customers.id"}, "result 1.a": {"rates.rate", "customers.town"}},
+        ),
+        ("bigquery", "SELECT one.sku FROM x.baskets, UNNEST(items) AS one", {"result 1.sku": {"x.baskets.items"}}),
+        (
+            "mysql",
+            "CREATE TABLE t LIKE rates; INSERT INTO t SELECT * FROM rates",
+            {
+                "t.currency": {"rates.currency"},
+                "t.rate": {"rates.rate"},
+            },
         ),
         ("duckdb", "FROM rates SELECT rate + 1 AS r", {"result 1.r": {"rates.rate"}}),
         (

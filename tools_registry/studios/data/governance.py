@@ -287,7 +287,7 @@ def _gaps(
                 {
                     "id": one["id"],
                     "severity": one["severity"],
-                    "title": f"{one['failed']:,} of {one['checked']:,} fail: {_low(one['title'])}",
+                    "title": f"{one['failed']:,} of {one['checked']:,} sets of data fail “{one['title']}”",
                     "reference": one["policy"],
                     "fix": one["fix"],
                 }

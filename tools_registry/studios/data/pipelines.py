@@ -587,7 +587,7 @@ def _drawn(steps: Sequence[Step]) -> bytes:
     rows = {step.name: step.rows for step in steps}
     edges = [drawing.Edge(one, step.name, f"{rows[one]:,} rows") for step in steps for one in step.inputs]
     said = ", then ".join(f"{step.name} ({step.kind}, {step.rows:,} rows)" for step in steps[:40])
-    return drawing.diagram("The pipeline", nodes, edges, described=said)
+    return drawing.diagram("The pipeline", nodes, edges, direction="down", described=said)
 
 
 def _view(result: Mapping[str, Any], script: str) -> list[studio.Block]:

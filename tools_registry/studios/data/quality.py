@@ -292,11 +292,19 @@ def _formats(checked: Checked, name: str) -> None:
         by_value = {}
         for value, count in seen.values.items():
             if seen.kind_of(value) == seen.kind:
-                way = seen.ways[value]
-                way = "plain digits" if way in ("whole", "point") else _words_of(way)
-                by_value[value] = way
-                written[way] += count
+                by_value[value] = _words_of(seen.ways[value])
+                written[by_value[value]] += count
+        _fit_together(seen, by_value, written)
     else:
+        if seen.kind == "boolean":
+            pairs = {"yes": "yes or no", "no": "yes or no", "true": "true or false", "false": "true or false"}
+            by_value = {value: pairs.get(value.casefold(), "1 or 0") for value in seen.values}
+            if len(set(by_value.values())) > 1:
+                written = Counter()
+                for value, way in by_value.items():
+                    written[way] += seen.values[value]
+                _say_ways(checked, name, by_value, written)
+            return
         if seen.kind != "text" or len(seen.values) < 3:
             return
         by_value = {value: _shape(value) for value in seen.values if len(value) <= 40}
@@ -309,6 +317,26 @@ def _formats(checked: Checked, name: str) -> None:
         is_code = "9" in shape or ("a" not in shape and "A" in shape and len(shape) <= 4)
         if not is_code or " " in shape or count < 0.8 * written.total():
             return
+    _say_ways(checked, name, by_value, written)
+
+
+def _fit_together(seen: Profile, by_value: dict[str, str], written: Counter[str]) -> None:
+    """999 beside 1,234 and 2 beside 1,5 are written the same way: they have nothing to part."""
+    for way, plain in (("grouped", ("whole", "point")), ("comma", ("whole",))):
+        words = _words_of(way)
+        if not written[words]:
+            continue
+        for value, of in seen.ways.items():
+            if value in by_value and of in plain and (way == "comma" or abs(float(value)) < 1000):
+                written[by_value[value]] -= seen.values[value]
+                written[words] += seen.values[value]
+                by_value[value] = words
+    for way in [way for way, count in written.items() if count <= 0]:
+        del written[way]
+
+
+def _say_ways(checked: Checked, name: str, by_value: Mapping[str, str], written: Counter[str]) -> None:
+    seen = checked.profiles[name]
     if len(written) < 2:
         return
     usual = max(written, key=lambda way: written[way])
@@ -320,6 +348,8 @@ def _formats(checked: Checked, name: str) -> None:
 
 def _words_of(way: str) -> str:
     return {
+        "whole": "plain digits",
+        "point": "plain digits",
         "grouped": "commas between thousands",
         "comma": "a decimal comma",
         "money": "a currency sign",
@@ -421,18 +451,21 @@ def _keys(checked: Checked, named: Sequence[str]) -> list[tuple[str, ...]]:
 def _duplicates(checked: Checked, keys: list[tuple[str, ...]]) -> None:
     sheet = checked.sheet
     first: dict[int, int] = {}
-    whole: dict[tuple[str | None, ...], int] = {}
-    again = []
+    again: list[int] = []
+    nearly: list[int] = []
+    whole: dict[tuple[str | None, ...], tuple[int, tuple[str | None, ...]]] = {}
     for number, row in enumerate(sheet.rows(), 1):
-        if row in whole:
-            again.append(number)
-            first[number] = whole[row]
-        else:
-            whole[row] = number
+        plain = tuple(cell and cell.strip().casefold() for cell in row)
+        if plain not in whole:
+            whole[plain] = number, row
+            continue
+        first[number], as_written = whole[plain]
+        (again if as_written == row else nearly).append(number)
     del whole
-    pairs = ", ".join(f"{row} is {first[row]} again" for row in again[:5])
     if len(sheet.columns) > 1:
-        checked.add("duplicate_row", "", f"Rows that are another one again: {pairs}.", again, sheet.row_count)
+        for rows, but in ((again, ""), (nearly, ", but for spaces and capital letters")):
+            pairs = ", ".join(f"{row} is {first[row]} again" for row in rows[:5])
+            checked.add("duplicate_row", "", f"Rows that are another one{but}: {pairs}.", rows, sheet.row_count)
     for key in keys:
         at: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
         for number, values in enumerate(zip(*(sheet.columns[name] for name in key), strict=True), 1):

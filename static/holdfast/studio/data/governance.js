@@ -116,7 +116,7 @@ export function view(inputs) {
     {
       kind: "findings", title: "What the inventory shows", none: assets.length ? "Every check holds." : "Add sets of data, or a file of them.",
       rows: open.map((one) => ({
-        severity: one.severity, title: `${one.failed} of ${one.checked} fail: ${one.title.charAt(0).toLowerCase()}${one.title.slice(1)}`, where: one.id,
+        severity: one.severity, title: `${one.failed} of ${one.checked} sets of data fail “${one.title}”`, where: one.id,
         text: one.names.slice(0, 8).join(", ") + (one.names.length > 8 ? ` and ${one.names.length - 8} more` : ""),
       })),
     },

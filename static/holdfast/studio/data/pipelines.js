@@ -196,7 +196,7 @@ export function view(inputs) {
       shape: step.kind === "source" || step.kind === "sink" ? "store" : "box",
       tone: isWrong.has(step.at) ? "coral" : step.kind === "source" ? "sea" : step.kind === "sink" ? "brass" : "plain",
       lines: columns.get(step.name) ? [`${columns.get(step.name).length} columns`] : [],
-    })), named.flatMap((step) => step.takes.map((one) => ({ source: one, target: step.name })))),
+    })), named.flatMap((step) => step.takes.map((one) => ({ source: one, target: step.name }))), [], { direction: "down" }),
   });
   blocks.push({
     kind: "table", title: "Columns of each step", columns: ["Step", "Kind", "Takes", "Columns"],

@@ -115,6 +115,12 @@ class _Tracer:
     def define(self, create: exp.Create) -> None:
         """A CREATE TABLE with columns is known from now on."""
         listed = create.this
+        like = create.find(exp.LikeProperty)
+        if like is not None and isinstance(listed, exp.Table) and isinstance(like.this, exp.Table):
+            columns = self.traced.tables.get(self.known(table_name(like.this)))
+            if columns:
+                self.traced.tables[self.known(table_name(listed))] = list(columns)
+            return
         if not isinstance(listed, exp.Schema) or not isinstance(listed.this, exp.Table):
             return
         columns = [one.name for one in listed.expressions if isinstance(one, exp.ColumnDef)]
@@ -247,6 +253,18 @@ class _Tracer:
 
     # Queries
 
+    def qualified(self, query: exp.Expr, schema: MappingSchema) -> exp.Expr:
+        """The query with each column's table before it, and every star written out that can be."""
+        return qualify(
+            query,
+            dialect=self.dialect or None,
+            schema=schema,
+            validate_qualify_columns=False,
+            allow_partial_qualification=True,
+            quote_identifiers=False,
+            identify=False,
+        )
+
     def into(self, said: Statement, query: exp.Query, names: list[str], *, is_new: bool) -> None:
         """Edges from what the query reads to the columns of the statement's target."""
         flat = self.flatten(query)
@@ -256,23 +274,18 @@ class _Tracer:
             normalize=False,
         )
         try:
-            qualified = qualify(
-                flat,
-                dialect=self.dialect or None,
-                schema=schema,
-                validate_qualify_columns=False,
-                allow_partial_qualification=True,
-                quote_identifiers=False,
-                identify=False,
-            )
-            scope = build_scope(qualified)
+            try:
+                scope = build_scope(self.qualified(flat.copy(), schema))
+            except SqlglotError:
+                scope = build_scope(flat)
+                said.notes.append("Columns without their table may be missing: not all of them could be told apart.")
         except (SqlglotError, RecursionError, KeyError, ValueError, AttributeError, AssertionError) as error:
             said.notes.append(f"Its columns cannot be followed: {str(error).split(chr(10))[0][:200] or 'too deep'}.")
             return
         if scope is None:
             said.notes.append("Its columns cannot be followed.")
             return
-        walk = _Walk(self.dialect)
+        walk = _Walk(self.dialect, self.traced.tables)
         outputs = walk.outputs(scope)
         if names and len(names) != len(outputs) and "*" not in outputs:
             said.notes.append(f"The query gives {len(outputs)} columns for {len(names)} of the target.")
@@ -310,8 +323,9 @@ class Made:
 class _Walk:
     """Follows columns from scope to scope; each output once."""
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str, tables: dict[str, list[str]]) -> None:
         self.dialect = dialect
+        self.tables = tables
         self.done: dict[tuple[int, int], Made] = {}
         self.names: dict[int, str] = {}
 
@@ -395,6 +409,11 @@ class _Walk:
                 self.subquery(inner[id(node)], found)
             elif isinstance(node, exp.Column):
                 self.column(scope, node, found)
+            elif isinstance(node, exp.Window) and node.args.get("alias") is not None:
+                # OVER w: what the window called w goes by
+                for window in scope.expression.args.get("windows") or ():
+                    if window.name == node.alias:
+                        self.collect(scope, window, found)
 
     def subquery(self, scope: Scope, found: Made) -> None:
         """What a subquery gives, and what it looks at to give it."""
@@ -405,6 +424,10 @@ class _Walk:
 
     def column(self, scope: Scope, column: exp.Column, found: Made) -> None:
         alias, name = column.table, column.name
+        for pivot in scope.expression.find_all(exp.Pivot):
+            if alias and alias in (pivot.alias, pivot.parent.alias_or_name if pivot.parent else ""):
+                self.pivoted(scope, pivot, name, found)
+                return
         at: Scope | None = scope
         while at is not None and alias and alias not in at.sources:
             at = at.parent
@@ -435,6 +458,24 @@ class _Walk:
             found.sources |= {(table, name if inner == "*" else inner) for table, inner in made.sources}
         elif not isinstance(source.expression, exp.Query):
             self.beside(source, found)
+
+    def pivoted(self, scope: Scope, pivot: exp.Pivot, name: str, found: Made) -> None:
+        """A column that goes through a pivot, or that it makes of those that stand in it."""
+        under = scope.sources.get(pivot.parent.alias_or_name if pivot.parent else "")
+        inside = {one.name for one in pivot.find_all(exp.Column)}
+        names = self.outputs(under) if isinstance(under, Scope) else []
+        if isinstance(under, exp.Table):
+            names = self.tables.get(under.name, [])
+        is_made = name in inside or (bool(names) and name not in names)
+        for each in sorted(inside) if is_made else [name]:
+            if isinstance(under, exp.Table):
+                found.sources.add((under.name, each))
+            elif isinstance(under, Scope) and each in names:
+                made = self.made(under, names.index(each))
+                found.sources |= made.sources
+                found.steps += made.steps[:STEPS_MAX]
+        if is_made:
+            found.kind = "computed"
 
     # Which columns decide about rows
 
