@@ -105,7 +105,7 @@ def _shipped(tool: str) -> dict[str, Any]:
 
 
 class PriceForm(ActForm):
-    tool = choice("Tool", [(slug, f"{of.title} ({slug})") for slug, of in registry.priced().items()])
+    tool = choice("Tool", [])
     model = choice("How it is priced", [(name, model.title) for name, model in pricing.MODELS.items()])
     rates = forms.CharField(
         label="Rates",
@@ -126,6 +126,8 @@ class PriceForm(ActForm):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        of_tool: Any = self.fields["tool"]
+        of_tool.choices = [(slug, f"{of.title} ({slug})") for slug, of in registry.priced().items()]
         model = pricing.MODELS.get(str(self["model"].value()))
         if model is not None:
             self.fields["rates"].help_text += f" {model.help}"
