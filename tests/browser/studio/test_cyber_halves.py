@@ -92,3 +92,20 @@ def test_a_risk_register_counts_what_the_server_counts(page: Page) -> None:
     assert mine == theirs
     inputs["risks"][1]["due"] = "2026-02-30"
     assert show(page, tool, inputs).problems == {"risks.1.due": "Write a day as 2026-11-30; 2026-02-30 is none."}
+
+
+def test_an_architecture_has_the_same_ways_here_and_there(page: Page) -> None:
+    tool, inputs = example("security-architecture")
+    title = "Ways from the internet"
+    for authentication in ("password", "none"):
+        inputs["entry_points"][2]["authentication"] = authentication
+        inputs["components"][7] |= {"data": "special"}
+        here, there = show(page, tool, inputs), served(tool, inputs)
+        assert here.block(title)["rows"] == there.block(title)["rows"]
+        assert len(here.block(title)["rows"]) == 2
+        for fact in ("Components", "Connections across a boundary", "Of these in plain text"):
+            assert here.fact(fact) == there.fact(fact)
+        assert here.fact("Fewest barriers to sensitive data") == there.fact("Fewest barriers to sensitive data")
+    inputs["connections"][0]["to"] = "Nobody"
+    inputs["entry_points"][0]["component"] = "Nobody"
+    assert list(show(page, tool, inputs).problems) == ["connections.0.to", "entry_points.0.component"]

@@ -171,7 +171,12 @@ def test_cells_that_a_spreadsheet_would_work_out_are_defused() -> None:
 
 def test_two_runs_are_one_and_two_registers_are_two() -> None:
     assert example(TOOL) == example(TOOL)
-    others = [LOW | {"title": "Fire", "owner": "Bo"}, HIGH | {"title": "Theft", "status": "doing"}, HIGH, LOW]
+    others: list[dict[str, Any]] = [
+        LOW | {"title": "Fire", "owner": "Bo"},
+        HIGH | {"title": "Theft", "status": "doing"},
+        HIGH,
+        LOW,
+    ]
     one, other = (file(result, "register.md").splitlines() for result in (example(TOOL), run(TOOL, register(*others))))
     plain = {"", *(line for line in other if line.startswith(("#", "| ---")))}  # what every register has
     assert len((set(one) & set(other)) - plain) < 0.5 * len(set(other) - plain)
