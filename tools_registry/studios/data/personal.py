@@ -215,7 +215,7 @@ KINDS = (
         "address",
         "Postal address",
         "location",
-        _called("address", "street", "addr", "address_?line.*", "house_?(?:no|number)", "town", "city", "strasse"),
+        _called("address", "street", "addr", "address_?line.*", "house_?(?:no|number)", "strasse"),
         r"(?<!\w)\d{1,5}[A-Za-z]?,? (?:[A-Z][\w’'.-]+ ){1,4}(?:Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Dr|Close|Way|"
         r"Court|Ct|Place|Pl|Square|Terrace|Crescent|Gardens|Boulevard|Blvd|Row|Hill|Mews)\b\.?",
         strength=0.85,

@@ -3,7 +3,7 @@
 The dimensions are those of ISO/IEC 25012 and of DAMA UK's paper of 2013, as far as a table can show them by itself. The
 score is 100 × Σ weight × (1 − affected ÷ looked at); WEIGHTS has the weights, the result every count.
 Outliers: outside the quartiles by three times their distance (Tukey's outer fences); where more than one in fifty is,
-and all are positive, the same on logarithms.
+and none is negative, the same on the logarithms of 1 + the number. Whole numbers of a few steps are left out.
 """
 
 from __future__ import annotations
@@ -400,11 +400,13 @@ def _outliers(checked: Checked, name: str) -> None:
     spread = [number for value, number in numbers.items() for _ in range(seen.values[value])]
     if len(spread) < 8 or len(numbers) < 4:
         return
+    if seen.kind == "integer" and len(numbers) <= 12 and len(spread) >= 100:
+        return  # a few steps, such as passengers or stars: the rare ones are no slips
     low, high = _fences(spread)
     far = {value for value, number in numbers.items() if not low <= number <= high}
     is_by_size = False
-    if sum(seen.values[value] for value in far) > 0.02 * len(spread) and len(spread) >= 50 and min(spread) > 0:
-        low, high = (10**one for one in _fences([log10(one) for one in spread]))
+    if sum(seen.values[value] for value in far) > 0.02 * len(spread) and len(spread) >= 50 and min(spread) >= 0:
+        low, high = (10**one - 1 for one in _fences([log10(1 + one) for one in spread]))
         far, is_by_size = {value for value, number in numbers.items() if not low <= number <= high}, True
     if low == high:
         return
