@@ -473,3 +473,11 @@ def test_mysql_lets_no_index_go_that_a_key_needs(designer: Half) -> None:
         "ALTER TABLE `b`\n    DROP INDEX `b_a_id_idx`",
         "ALTER TABLE `b` ADD CONSTRAINT `b_a_id_fkey` FOREIGN KEY (`a_id`) REFERENCES `a` (`id`) ON DELETE RESTRICT;\n",
     ]
+
+
+def test_a_text_without_a_limit_points_to_nothing_in_mysql(designer: Half) -> None:
+    parent = table("a", column("code", "text", is_key=True))
+    view = designer.view({"tables": [parent, table("b", KEY, column("code", "text", references="a.code"))]})
+    assert "FOREIGN KEY" in view.files["schema-postgresql.sql"]
+    assert "FOREIGN KEY" not in view.files["schema-mysql.sql"]
+    assert ("medium", "MySQL cannot point with it", "b.code") in view.found("Design")

@@ -195,6 +195,9 @@ function advise(schema) {
       if (column.refTable && !isFirst) {
         found.push({ severity: "low", title: "Points without an index", where, text: `Every time a row of ${column.refTable} is deleted, this whole table is searched. MySQL adds the index by itself.`, fix: `Add an index on ${column.name}.` });
       }
+      if (column.refTable && ["text", "bytes"].includes(column.type)) {
+        found.push({ severity: "medium", title: "MySQL cannot point with it", where, text: "Texts without a limit can be no foreign key there; the SQL for MySQL leaves it out.", fix: "Use text with a limit, on both sides." });
+      }
       if (column.type === "float" && /price|amount|cost|total|balance|salary|fee/i.test(column.name)) {
         found.push({ severity: "medium", title: "Money as a rounded number", where, text: "Sums of rounded decimals do not add up.", fix: "Use an exact decimal, for example 12,2." });
       }
@@ -313,8 +316,9 @@ function named(...parts) {
   return `${name.slice(0, 48)}_${sum.toString(16).padStart(8, "0")}`;
 }
 
-/* The schema as one database keeps it. */
-function model(schema) {
+/* The schema as a database keeps it. MySQL has no foreign keys on texts without a limit. */
+function model(schema, database) {
+  const canPoint = (column) => column.refTable && !(database === "mysql" && ["text", "bytes"].includes(column.type));
   const made = schema.tables.map((table) => {
     const keys = table.columns.filter((column) => column.isKey).map((column) => column.name);
     return {
@@ -324,7 +328,7 @@ function model(schema) {
       key: keys.length ? { name: named(table.name, "pkey"), columns: keys } : null,
       uniques: table.columns.filter((column) => column.isUnique && !(keys.length === 1 && column.isKey))
         .map((column) => ({ name: named(table.name, column.name, "key"), columns: [column.name], isUnique: true })),
-      points: table.columns.filter((column) => column.refTable).map((column) => ({
+      points: table.columns.filter(canPoint).map((column) => ({
         name: named(table.name, column.name, "fkey"), column: column.name, refTable: column.refTable,
         refColumn: column.refColumn, onDelete: column.onDelete,
       })),
@@ -816,8 +820,8 @@ export function view(inputs) {
   const draft = read(inputs);
   const wrong = judge(draft);
   const schema = whatHolds(draft, wrong);
-  const tables = model(schema);
   const database = DATABASES.includes(object(inputs).database) ? inputs.database : "postgresql";
+  const tables = model(schema, "");
   const title = TITLES[database];
   if (!tables.length) {
     return [{ kind: "text", title: "Nothing yet", paragraphs: ["Add a table with a column, or load the example: the diagram and the SQL appear here."] }];
@@ -838,7 +842,7 @@ export function view(inputs) {
     indexes: schema.indexes.map((index) => ({ table: index.table, columns: index.columns.join(", "), is_unique: index.isUnique })),
   };
   const picture = drawn(schema);
-  const sql = Object.fromEntries(DATABASES.map((one) => [one, script(createSql(one, tables))]));
+  const sql = Object.fromEntries(DATABASES.map((one) => [one, script(createSql(one, model(schema, one)))]));
   const blocks = [
     {
       kind: "facts",
@@ -862,7 +866,7 @@ export function view(inputs) {
     described: `${tables.length} tables and ${points.length} relations. ◆ key, → points to another table, ? may be empty; a dashed arrow may be empty too.`,
     downloads: [file("schema.svg", "image/svg+xml", svgText(picture))],
   });
-  blocks.push(...migrationBlocks(object(inputs).previous, tables, database));
+  blocks.push(...migrationBlocks(object(inputs).previous, schema, database));
   blocks.push({
     kind: "code",
     title: `Made afresh: ${title}`,
@@ -884,19 +888,20 @@ export function view(inputs) {
   return blocks;
 }
 
-function migrationBlocks(given, tables, database) {
-  const { schema, said } = readPrevious(given);
+function migrationBlocks(given, schema, database) {
+  const { schema: earlier, said } = readPrevious(given);
   if (said) return [{ kind: "findings", title: "Migration", rows: [{ severity: "high", title: said, where: "The earlier version" }], none: "" }];
-  if (!schema) return [];
-  const before = model(schema);
-  const paired = pairs(before, tables);
-  const migrations = Object.fromEntries(DATABASES.map((one) =>
-    [one, one === "sqlite" ? rebuildSql(before, tables, paired) : alterSql(one, before, tables, paired)]));
+  if (!earlier) return [];
+  const migrations = Object.fromEntries(DATABASES.map((one) => {
+    const before = model(earlier, one), after = model(schema, one), paired = pairs(before, after);
+    return [one, one === "sqlite" ? rebuildSql(before, after, paired) : alterSql(one, before, after, paired)];
+  }));
   if (DATABASES.every((one) => !migrations[one].length)) {
     return [{ kind: "findings", title: "Migration", rows: [], none: "Both versions are the same; there is nothing to migrate." }];
   }
   const title = TITLES[database];
-  const found = warnings(before, tables, paired);
+  const before = model(earlier, ""), after = model(schema, "");
+  const found = warnings(before, after, pairs(before, after));
   return [
     { kind: "findings", title: "Before you migrate", rows: found, none: "Nothing that is there is lost, and nothing in it can stop the migration." },
     {
