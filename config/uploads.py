@@ -1,4 +1,4 @@
-"""No page and no endpoint takes a file. One that is sent all the same is refused before a byte of it is kept."""
+"""Only the studio takes files (tools_registry/uploads.py). One sent elsewhere is refused before any of it is kept."""
 
 from typing import Any, NoReturn
 

@@ -311,10 +311,28 @@ def addresses(resolver: Any = None, before: str = "") -> set[str]:
     return found
 
 
-def test_nothing_can_be_uploaded_yet() -> None:
-    """When one of these comes, docs/security.md says how it is bounded, and names its test."""
+def test_files_are_taken_for_tools_alone_and_never_kept(attacker: Attacker, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = {path for path in addresses() if not path.startswith("admin/")}
     assert {path for path in ours if re.search(r"upload|avatar", path)} == set()
+    kept: list[str] = []
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", lambda *a, **k: kept.append("a file"))
+    browser = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    for path, status in (("/studio/data-studio/quality", 302), ("/api/data-studio/quality/run", 401)):
+        table = io.BytesIO(b"x" * 3_000_000)
+        table.name = "table.csv"
+        assert browser.post(path, {"table": table}).status_code == status
+    assert kept == []
+
+
+def test_a_file_that_never_ends_is_refused_by_its_length(attacker: Attacker) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", attacker.port, timeout=20)
+    client.putrequest("POST", "/api/data-studio/quality/run")
+    client.putheader("Authorization", f"Bearer {attacker.token}")
+    client.putheader("Content-Type", "multipart/form-data; boundary=b")
+    client.putheader("Content-Length", str(10**12))
+    client.endheaders()
+    assert client.getresponse().status == 413
+    client.close()
 
 
 def test_a_body_that_never_ends_is_not_waited_for_in_memory(attacker: Attacker) -> None:

@@ -114,7 +114,7 @@ function picture(block) {
   if (!(block.svg instanceof Element)) return [];
   block.svg.setAttribute("role", "img");
   if (block.described) block.svg.setAttribute("aria-label", block.described);
-  return [make("figure", { class: "picture" }, block.svg, block.described ? make("figcaption", { class: "small muted" }, block.described) : "")];
+  return [make("figure", { class: "picture", tabindex: 0 }, block.svg, block.described ? make("figcaption", { class: "small muted" }, block.described) : "")];
 }
 
 const DRAW = { facts, table, findings, text: paragraphs, code, picture };

@@ -8,13 +8,22 @@ from decimal import Decimal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import CAREFUL, DEMO, EMPTY, PHONE, Visit
+from tests.browser.conftest import CAREFUL, EMPTY, PASSWORD, PHONE, Visit
 from tests.browser.test_every_page import is_dark, look_over
+from tests.instance import Instance
 from tools_registry import registry
 
 pytestmark = pytest.mark.browser
 QUALITY = "/studio/data-studio/quality"
+RUNNER = "runner@people.test"
 IN_BROWSER = [tool for tool in registry.TOOLS.values() if tool.mode == "client"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def people(instance: Instance) -> None:
+    """Somebody with 100 credits, of whom nobody else spends any."""
+    instance.command("create_person", RUNNER, "--password", PASSWORD)
+    instance.command("grant_credits", RUNNER, "100", "--reason", "For trying the studio")
 
 
 def available(page: Page) -> Decimal:
@@ -36,7 +45,7 @@ def trail(page: Page) -> list[str]:
 
 
 def test_a_run_shows_its_result_its_price_and_why(visit: Visit) -> None:
-    page = visit(QUALITY, DEMO)
+    page = visit(QUALITY, RUNNER)
     before = available(page)
     load_example(page)
     expect(page.locator("#estimate .big")).to_contain_text(re.compile(r"\d\.\d\d"))
@@ -65,7 +74,7 @@ def test_a_run_shows_its_result_its_price_and_why(visit: Visit) -> None:
 
 
 def test_a_file_is_chosen_sent_and_taken_away(visit: Visit) -> None:
-    page = ready(visit(QUALITY, DEMO))
+    page = ready(visit(QUALITY, RUNNER))
     file = {"name": "people.csv", "mimeType": "text/csv", "buffer": b"id,name\n1,Ann\n2,\n2,Bo\n"}
     page.locator('[data-document="table"] input[type=file]').set_input_files(file)
     expect(page.locator('[data-document="table"] [data-chosen-name]')).to_have_text("people.csv")
@@ -79,7 +88,7 @@ def test_a_file_is_chosen_sent_and_taken_away(visit: Visit) -> None:
 
 
 def test_what_is_missing_is_said_beside_its_field_before_anything_is_sent(visit: Visit) -> None:
-    page = ready(visit(QUALITY, DEMO))
+    page = ready(visit(QUALITY, RUNNER))
     before = available(page)
     page.get_by_role("button", name="Start afresh").click()
     page.get_by_role("button", name=re.compile("Run for at most")).click()
@@ -103,7 +112,7 @@ def test_with_too_few_credits_the_modal_says_what_is_missing(visit: Visit, compl
 
 
 def test_without_scripts_a_tool_runs_as_well(visit: Visit) -> None:
-    page = visit(f"{QUALITY}?example=1", CAREFUL, java_script_enabled=False)
+    page = visit(f"{QUALITY}?example=1", RUNNER, java_script_enabled=False)
     page.get_by_role("button", name=re.compile("Run for at most")).click()
     page.wait_for_url("**/studio/runs/*")
     expect(page.locator(".head .tag")).to_have_text("Done")
@@ -111,7 +120,7 @@ def test_without_scripts_a_tool_runs_as_well(visit: Visit) -> None:
 
 
 def test_without_scripts_rows_come_and_go(visit: Visit) -> None:
-    page = visit(QUALITY, CAREFUL, java_script_enabled=False)
+    page = visit(QUALITY, RUNNER, java_script_enabled=False)
     rows = page.locator('[data-rows="expectations"] > .row-list > [data-row]')
     count = rows.count()
     page.locator('[data-rows="expectations"] > div > [data-add]').click()
