@@ -408,6 +408,13 @@ def _range(column: Mapping[str, Any]) -> str:
     return f"{column['min']} to {column['max']}" if "min" in column else ""
 
 
+def _spread(column: Mapping[str, Any]) -> str:
+    if "min" not in column:
+        return "–"
+    middle = column.get("quantiles", {}).get("p50")
+    return " – ".join(str(one) for one in (column["min"], middle, column["max"]) if one is not None)
+
+
 def _drawn(result: Mapping[str, Any]) -> bytes:
     nodes = []
     for table in result["tables"]:
@@ -459,9 +466,7 @@ def _view(result: Mapping[str, Any]) -> list[studio.Block]:
                 ", ".join(column["tags"]),
                 column["missing"],
                 column["distinct"],
-                column.get("min"),
-                column.get("quantiles", {}).get("p50"),
-                column.get("max"),
+                _spread(column),
                 ", ".join(f"{one['value']} ({one['count']:,})" for one in column["top_values"][:3])
                 or ", ".join(column["samples"]),
             )
@@ -474,9 +479,7 @@ def _view(result: Mapping[str, Any]) -> list[studio.Block]:
             "Tags",
             "Missing",
             "Different",
-            "Least",
-            "Median",
-            "Most",
+            "From – median – to",
             "Commonest",
         )
         view.append(
