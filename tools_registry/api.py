@@ -369,7 +369,7 @@ class Run(View):
                 raise errors.RequestInProgress
         else:
             run = runs.carry_out(run, quote)
-            _record(self, run)
+            record(request, run)
         return _answer(run, request, is_repeat)
 
 
@@ -381,16 +381,16 @@ def _answer(run: ToolRun, request: Any, is_repeat: bool) -> Response:
     return answer
 
 
-def _record(view: View, run: ToolRun) -> None:
+def record(request: Any, run: ToolRun) -> None:
     """The audit trail has the run, and what it came to."""
     audit.record(
-        view.act,
-        account=view.account,
-        actor=people.actor_of(view.request),
+        Run.act,
+        account=run.account_id,
+        actor=people.actor_of(request),
         subject=f"tool_run:{run.id}",
         code="" if run.state == State.SUCCEEDED else run.stopped_by or run.state,
         facts={"tool": run.tool},
-        request_id=getattr(view.request, "request_id", ""),
+        request_id=getattr(request, "request_id", ""),
     )
 
 

@@ -26,6 +26,7 @@ from billing.parsing import read as read_json
 from billing.refusals import InvalidFields, Malformed
 
 from . import blocks, drafting, explain, fields, registry, runs, shelf, uploads
+from .api import record
 from .models import ToolRun, ToolSwitch
 from .studio import STUDIOS, Tool, bucket_of
 
@@ -220,6 +221,7 @@ def _run(request: Any, of: Tool, inputs: Any) -> HttpResponse:
     run = started.run
     if started.repeated_status is None:
         run = runs.carry_out(run, quote)
+        record(request, run)
     if run.state == State.REFUSED:
         return _wrong(request, of, inputs, run.wrong or {}, run)
     if is_script(request):

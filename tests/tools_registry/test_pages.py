@@ -154,6 +154,8 @@ def test_without_scripts_a_run_leads_to_its_page(owner: Person) -> None:
     response = owner.browser().post(PAGE, {"how": "well", "key": "k"})
     run = ToolRun.objects.get()
     assert (response.status_code, response.headers["Location"]) == (302, f"/studio/runs/{run.id}")
+    act = Audit.objects.get(act="run_tool")
+    assert (act.subject, act.is_refusal, act.account_id) == (f"tool_run:{run.id}", False, owner.account)
     page = owner.browser().get(f"/studio/runs/{run.id}")
     said = text_of(page)
     assert "Done" in said
