@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.contrib.staticfiles import finders
 from django.core.exceptions import RequestDataTooBig
@@ -525,6 +527,8 @@ def run_in_words(run: ToolRun) -> dict[str, Any]:
         "credits_words": said.credits,
         "is_running": run.state == State.RUNNING,
         "is_done": run.state == State.SUCCEEDED,
+        "keep_days": settings.TOOL_RESULT_DAYS,
+        "kept_until": run.ended_at + timedelta(days=settings.TOOL_RESULT_DAYS) if run.ended_at else None,
         "is_gone": run.state == State.SUCCEEDED and run.result is None,
         "charged": credits.display(run.charged_amount or 0),
         "used": explain.used(run),
