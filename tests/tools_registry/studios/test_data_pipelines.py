@@ -206,6 +206,21 @@ def test_columns_with_odd_names_and_dates_of_other_ways() -> None:
     assert rows == [[2, 2.5, "2026-02-01"]]
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("2026-01-05 10:30", "2026-01-05 10:30:00"),
+        ("2026-01-05T10:30:15Z", "2026-01-05 10:30:15"),
+        ("5/1/2026 1:30 pm", "2026-01-05 13:30:00"),
+        ("5/1/2026 12:05 AM", "2026-01-05 00:05:00"),
+        ("2026-01-05 25:61", "2026-01-05 25:61"),  # no clock shows it: it stays a text
+        ("2026-01-05 10:30+02:00", "2026-01-05 10:30+02:00"),  # nor is it moved to another zone
+    ],
+)
+def test_times_of_day(written: str, kept: str) -> None:
+    assert through(table=f"at\n{written}\n".encode()) == [[kept]]
+
+
 def test_cells_with_quotes_lines_and_leading_zeros_arrive_whole() -> None:
     table = b'code,said\n007,"a ""b"",\nc"\n042,\n'
     assert through(table=table) == [["007", 'a "b",\nc'], ["042", None]]

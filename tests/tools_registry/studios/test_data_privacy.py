@@ -94,6 +94,15 @@ def test_a_file_whose_first_line_is_a_person_has_no_heading() -> None:
     assert b"ada@example.com" not in studio.encode(result)
 
 
+def test_names_of_columns_are_looked_at_too() -> None:
+    found = run(TOOL, document=b"id,diabetes,is_pregnant\n1,yes,no\n2,no,no\n3,no,yes\n")
+    assert columns(found) == {"diabetes": "health", "is_pregnant": "health"}
+    told = run(TOOL, document=("x.json", b'[{"ada@example.com": 1, "Ada Miller": 2, "n": 3}]'))
+    assert b"ada" not in studio.encode(told).lower()
+    headless = run(TOOL, document=b"Ada Miller,London\nBen Carter,Leeds\n")
+    assert b"ada" not in studio.encode(headless).lower()
+
+
 def test_a_text_is_told_by_its_lines() -> None:
     text = b"Dear team,\n\nplease ring 020 7946 0958 or write to\nada@example.com, she has asthma.\n"
     found = {one["type"]: one["lines"] for one in run(TOOL, document=("mail.txt", text)).result["findings"]}

@@ -90,7 +90,11 @@ def run(inputs: dict[str, Any], files: dict[str, bytes]) -> Result:
     ordered = _ordered(steps)
     sheets = {name: read(files[name], name, rows_max=ROWS_MAX) for name in TABLES if name in files}
     with connect() as database:
-        _load(database, sheets)
+        for name, sheet in sheets.items():
+            try:
+                _load(database, name, sheet)
+            except duckdb.Error as error:
+                raise BadInput({name: f"The rows cannot be read ({first_line(error)})."}) from None
         lock(database)
         done: dict[str, Step] = {}
         for step in ordered:
@@ -197,31 +201,30 @@ def _circle(waiting: Sequence[Step]) -> list[Step]:
 # Rows in
 
 
-def _load(database: duckdb.DuckDBPyConnection, sheets: Mapping[str, Sheet]) -> None:
-    """The tables, typed by what is in them. DuckDB reads files fastest, so they lie in the scratch folder meanwhile."""
-    for name, sheet in sheets.items():
-        if len({one.casefold() for one in sheet.names}) < len(sheet.names):
-            raise BadInput({name: "Two of its columns differ only in capital letters."})
-        types, columns = [], []
-        for cells in sheet.columns.values():
-            type_, typed = _typed(cells)
-            types.append(type_)
-            columns.append(typed)
-        with tempfile.NamedTemporaryFile("w", suffix=".csv", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, quoting=csv.QUOTE_NOTNULL if hasattr(csv, "QUOTE_NOTNULL") else csv.QUOTE_ALL)
-            writer.writerows(zip(range(sheet.row_count), *columns, strict=True))
-            file.flush()
-            numbered = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(len(types) + 1))
-            casts = ", ".join(
-                f"CAST(NULLIF(c{at}, '') AS {type_}) AS {quote(column)}"
-                for at, (column, type_) in enumerate(zip(sheet.names, types, strict=True), start=1)
-            )
-            database.execute(
-                f"CREATE TABLE {quote('read ' + name)} AS SELECT {casts} FROM read_csv(?, columns={{{numbered}}}, "
-                "header=false, delim=',', quote='\"', escape='\"', auto_detect=false, strict_mode=false, "
-                "max_line_size=9000000, null_padding=false, parallel=false) ORDER BY CAST(c0 AS BIGINT)",
-                [file.name],
-            )
+def _load(database: duckdb.DuckDBPyConnection, name: str, sheet: Sheet) -> None:
+    """A table, typed by what is in it. DuckDB reads files fastest, so it lies in the scratch folder meanwhile."""
+    if len({one.casefold() for one in sheet.names}) < len(sheet.names):
+        raise BadInput({name: "Two of its columns differ only in capital letters."})
+    types, columns = [], []
+    for cells in sheet.columns.values():
+        type_, typed = _typed(cells)
+        types.append(type_)
+        columns.append(typed)
+    with tempfile.NamedTemporaryFile("w", suffix=".csv", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerows(zip(range(sheet.row_count), *columns, strict=True))
+        file.flush()
+        numbered = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(len(types) + 1))
+        casts = ", ".join(
+            f"CAST(NULLIF(c{at}, '') AS {type_}) AS {quote(column)}"
+            for at, (column, type_) in enumerate(zip(sheet.names, types, strict=True), start=1)
+        )
+        database.execute(
+            f"CREATE TABLE {quote('read ' + name)} AS SELECT {casts} FROM read_csv(?, columns={{{numbered}}}, "
+            "header=false, delim=',', quote='\"', escape='\"', auto_detect=false, strict_mode=false, "
+            "max_line_size=9000000, null_padding=false, parallel=false) ORDER BY CAST(c0 AS BIGINT)",
+            [file.name],
+        )
 
 
 def _typed(cells: list[str | None]) -> tuple[str, list[str]]:
@@ -238,8 +241,10 @@ def _typed(cells: list[str | None]) -> tuple[str, list[str]]:
             day = kinds.date_of(value, way, is_day_first=seen.is_day_first)
             if day is None:
                 return "VARCHAR", [cell or "" for cell in cells]
-            clock = re.search(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", value)
-            written[value] = f"{day.isoformat()} {clock[0]}" if clock and seen.kind == "datetime" else day.isoformat()
+            clock = _clock(value) if seen.kind == "datetime" else ""
+            if clock is None:
+                return "VARCHAR", [cell or "" for cell in cells]
+            written[value] = f"{day.isoformat()} {clock}".strip()
         elif seen.kind == "boolean":
             written[value] = "true" if value.casefold() in ("true", "yes", "1") else "false"
         elif seen.kind == "integer":
@@ -249,6 +254,28 @@ def _typed(cells: list[str | None]) -> tuple[str, list[str]]:
         else:
             written[value] = repr(kinds.number_of(value, way))
     return type_, [written.get(cell.strip(), "") if cell else "" for cell in cells]
+
+
+CLOCK = re.compile(
+    r"[T ](\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d{1,6})?)\d*)?(?: ?([ap])m)?(?: ?(?:Z|UTC|[+-]00:?00))?", re.I
+)
+
+
+def _clock(value: str) -> str | None:
+    """The time of day, of 24 hours; empty without one, None for one that no clock shows or that is of another zone."""
+    at = re.search(r"[T ]", value)
+    if at is None:
+        return ""
+    found = CLOCK.fullmatch(value[at.start() :])
+    if found is None:
+        return None
+    hour, minute, second = int(found[1]), int(found[2]), found[3] or "00"
+    if found[4]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if found[4].lower() == "p" else 0)
+    is_right = hour < 24 and minute < 60 and float(second) < 60
+    return f"{hour:02}:{minute:02}:{second}" if is_right else None
 
 
 # Steps

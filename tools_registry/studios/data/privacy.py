@@ -73,14 +73,20 @@ def _table(inputs: Mapping[str, Any], content: bytes) -> Sheet | None:
         if text.lstrip()[:1] not in ("[", "{") and not _is_tabular(text):
             return None
     sheet = read(content, "document", has_heading=inputs["has_heading"])
-    if (
-        inputs["has_heading"]
-        and sheet.format == "CSV"
-        and any(personal.find_in_text(name, inputs["region"]) for name in sheet.names)
-    ):
+    telling = [name for name in sheet.names if _is_a_person(name, inputs["region"])]
+    if telling and sheet.format == "CSV":
         # The first line is a person, not a heading
-        sheet = read(content, "document", has_heading=False)
+        return read(content, "document", has_heading=False)
+    for number, name in enumerate(sheet.names, start=1):
+        cells = sheet.columns.pop(name)
+        sheet.columns[f"column_{number} (its name is personal)" if name in telling else name] = cells
     return sheet
+
+
+def _is_a_person(name: str, region: str) -> bool:
+    """Whether the name of a column is somebody's: an address, a number, a given name and another one."""
+    found = personal.find_in_text(name, region)
+    return personal.looks_like_a_name(name) or any(personal.BY_NAME[kind].category != "special" for kind, *_ in found)
 
 
 def _is_tabular(text: str) -> bool:
@@ -133,6 +139,8 @@ def _column(name: str, seen: kinds.Profile, region: str) -> list[dict[str, Any]]
     answer: list[dict[str, Any]] = []
     for of in personal.KINDS:
         is_named = bool(of.named) and bool(personal.NAMED[of.name].search(_plain(name)))
+        if of.category == "special" and of.form and not of.is_true:
+            is_named = is_named or bool(personal.FORMS[of.name].search(_plain(name).replace("_", " ")))
         count = hits[of.name]
         if of.needs_name and is_named and of.form:
             form = personal.FORMS[of.name]
