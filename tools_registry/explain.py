@@ -76,15 +76,19 @@ def limit_of(run: ToolRun) -> Limit | None:
         return None
     match run.stopped_by:
         case Stop.CPU:
-            return Limit("cpu_seconds", limits.cpu_seconds, f"{limits.cpu_seconds} seconds of processor time", LESS)
+            return Limit("cpu_seconds", limits.cpu_seconds, f"{_spelt(limits.cpu_seconds)} of processor time", LESS)
         case Stop.TIME:
-            return Limit("seconds", limits.seconds, f"{limits.seconds} seconds", LESS)
+            return Limit("seconds", limits.seconds, _spelt(limits.seconds), LESS)
         case Stop.MEMORY:
             return Limit("memory_mb", limits.memory_mb, f"{limits.memory_mb} MB of memory", LESS)
         case Stop.OUTPUT:
             action = "Its result was larger than can be kept. Ask for less at once and run it again."
             return Limit("output_bytes", limits.output_bytes, f"{size(limits.output_bytes)} for its result", action)
     return None
+
+
+def _spelt(seconds: int) -> str:
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
 
 
 def tool_of(run: ToolRun) -> Tool | None:

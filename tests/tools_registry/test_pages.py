@@ -223,7 +223,7 @@ def test_odd_inputs_of_the_script_are_refused_kindly(owner: Person, inputs: str)
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("burn", "It was stopped at its limit of 1 seconds of processor time"),
+        ("burn", "It was stopped at its limit of 1 second of processor time"),
         ("pour", "Its result was larger than can be kept."),
         ("break", "That is our fault; it has been recorded."),
     ],
