@@ -9,7 +9,7 @@ Locks: the run (by id), then its account (by the ledger).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, DataError, transaction
 from django.db.models import Q
 
 from billing import clock, errors, ledger, steps
@@ -35,6 +35,8 @@ OWNER = "tool"
 # What a run may take beside the seconds of its tool, which may be begun twice: waiting for its turns, and settling.
 GRACE_SECONDS = 180
 PLAN_PAGE = "/account/plan"
+# Inputs that are found wrong within so much work are an honest slip; what takes longer counts as a stop.
+REFUSED_CPU_SECONDS_FREE = 1
 # So many runs are counted before it is said what a run usually costs.
 USUAL_RUNS_MIN = 20
 
@@ -85,7 +87,7 @@ class TooManyStops(errors.BillingError):
     code = "too_many_stops"
     status = 429
     sentence = "Too many of your runs were stopped lately. Nothing was started and nothing was charged."
-    reason = "Each of them used this machine up to a limit and cost nothing, so they are counted."
+    reason = "Each of them kept this machine busy and cost nothing, so they are counted."
     action = "Wait as long as Retry-After says, and try with something smaller."
     can_retry = True
 
@@ -250,15 +252,16 @@ def _refuse_second(account: UUID, owner: str) -> None:
 
 
 def _refuse_after_stops(account: UUID) -> None:
-    """A run that was stopped cost us its limits and the account nothing: only so many of them in an hour."""
+    """A run that was stopped cost us its limits and the account nothing: only so many of them in an hour. So did one
+    whose inputs were found wrong only after much work.
+    """
     now = clock.now()
     hour = timedelta(hours=1)
-    stopped = ToolRun.objects.filter(account_id=account, state=State.STOPPED, ended_at__gt=now - hour)
-    times = list(
-        stopped.exclude(stopped_by=Stop.LOST)
-        .order_by("-ended_at")
-        .values_list("ended_at", flat=True)[: settings.TOOL_STOPS_AN_HOUR_MAX]
-    )
+    unpaid = Q(state=State.STOPPED) & ~Q(stopped_by=Stop.LOST)
+    unpaid |= Q(state=State.REFUSED, cpu_seconds__gte=REFUSED_CPU_SECONDS_FREE)
+    of_account = ToolRun.objects.filter(unpaid, account_id=account, ended_at__gt=now - hour)
+    latest = of_account.order_by("-ended_at").values_list("ended_at", flat=True)
+    times = list(latest[: settings.TOOL_STOPS_AN_HOUR_MAX])
     if len(times) >= settings.TOOL_STOPS_AN_HOUR_MAX and times[-1] is not None:
         left = (times[-1] + hour - now).total_seconds()
         raise TooManyStops(stops_max=settings.TOOL_STOPS_AN_HOUR_MAX, retry_after_seconds=left)
@@ -289,11 +292,14 @@ def carry_out(run: ToolRun, of: Quote) -> ToolRun:
         stopped_by = Stop(ran.stopped) if ran.wall_seconds else Stop.LOST
         return give_back(run.id, stopped_by=stopped_by, ran=ran) or _now(run)
     try:
-        result = studio.decode(ran.output)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return settle(run.id, studio.decode(ran.output), ran) or _now(run)
+    except (ValueError, KeyError, TypeError, RecursionError, DataError) as error:
         log.error("tool_answer_unreadable", run=str(run.id), tool=tool.slug, error=str(error))
-        return give_back(run.id, stopped_by=Stop.CRASH, ran=ran) or _now(run)
-    return settle(run.id, result, ran) or _now(run)
+        stopped_by = Stop.CRASH
+    except (errors.BillingError, DatabaseError):
+        log.exception("tool_not_settled", run=str(run.id), tool=tool.slug)
+        stopped_by = Stop.LOST
+    return give_back(run.id, stopped_by=stopped_by, ran=ran) or _now(run)
 
 
 def settle(run_id: UUID, result: studio.Result, ran: runner.Ran) -> ToolRun | None:
@@ -356,7 +362,12 @@ def give_back(
             run.ended_at = done[0].line.created_at
             run.save(update_fields=[*_COUNTED, "state", "stopped_by", "wrong", "ended_at"])
 
-        ledger.post_one(run.account_id, release, also=record)
+        try:
+            ledger.post_one(run.account_id, release, also=record)
+        except (errors.HoldAlreadyExpired, errors.HoldAlreadyReleased):
+            # The credits are back already: no worker ran for longer than the hold lasts.
+            run.ended_at = clock.now()
+            run.save(update_fields=[*_COUNTED, "state", "stopped_by", "wrong", "ended_at"])
     return run
 
 
@@ -387,13 +398,17 @@ def _now(run: ToolRun) -> ToolRun:
 # The sweep
 
 
-def sweep(each: Callable[[Callable[[], Any]], Any] = lambda step: step()) -> int:
+def sweep() -> int:
     """Runs whose machine is gone are given back; how many. Called by every worker; finds in the rows what is due."""
-    lost = ToolRun.objects.filter(state=State.RUNNING, lost_at__lt=clock.Now()).values_list("id", flat=True)
-    ids = list(lost[:200])
-    for run_id in ids:
-        each(lambda run_id=run_id: give_back(run_id, stopped_by=Stop.LOST))  # type: ignore[misc]
-    return len(ids)
+    lost = ToolRun.objects.filter(state=State.RUNNING, lost_at__lt=clock.Now()).order_by("lost_at")
+    ended = 0
+    for run_id in list(lost.values_list("id", flat=True)[:200]):
+        try:
+            ended += give_back(run_id, stopped_by=Stop.LOST) is not None
+        except Exception:
+            # Whatever is wrong with one, the others are not kept waiting.
+            log.exception("tool_run_not_given_back", run=str(run_id))
+    return ended
 
 
 def forget_old() -> int:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 from . import fields
 from .fields import Declared, Document, InvalidInputs, WrongParts
@@ -222,7 +222,7 @@ def decode(encoded: bytes) -> Result:
     length = int.from_bytes(encoded[:4])
     if len(encoded) < 4 + length:
         raise ValueError("The answer was cut off.")
-    head = _without_nul(json.loads(encoded[4 : 4 + length], parse_constant=_no_number))
+    head = _storable(json.loads(encoded[4 : 4 + length], parse_constant=_no_number, parse_float=_finite))
     if not isinstance(head, dict) or set(head) != {"result", "view", "files"} or not isinstance(head["result"], dict):
         raise ValueError("The answer is no result.")
     view = head["view"]
@@ -268,17 +268,25 @@ def _plain(value: Any) -> Any:
     raise ValueError(f"{type(value).__name__} is no JSON.")
 
 
-def _without_nul(value: Any) -> Any:
-    """The same, with no text that PostgreSQL could not keep."""
+def _storable(value: Any) -> Any:
+    """The same, with no text that PostgreSQL could not keep: no NUL, no half of a character."""
     if isinstance(value, str):
-        return value.replace("\x00", "�")
+        return _UNSTORABLE.sub("�", value)
     if isinstance(value, dict):
-        return {_without_nul(name): _without_nul(one) for name, one in value.items()}
-    return [_without_nul(one) for one in value] if isinstance(value, list) else value
+        return {_storable(name): _storable(one) for name, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, list) else value
 
 
-def _no_number(word: str) -> None:
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number.")
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    return number if math.isfinite(number) else _no_number(written)
 
 
 def size_bucket(inputs: Mapping[str, Any], files: Mapping[str, bytes]) -> int:
