@@ -455,14 +455,14 @@ def _duplicates(checked: Checked, keys: list[tuple[str, ...]]) -> None:
     first: dict[int, int] = {}
     again: list[int] = []
     nearly: list[int] = []
-    whole: dict[tuple[str | None, ...], tuple[int, tuple[str | None, ...]]] = {}
+    # By their hash: the rows themselves would lie in memory twice. Sixty-four bits do not meet by chance.
+    whole: dict[int, int] = {}
+    cells = list(sheet.columns.values())
     for number, row in enumerate(sheet.rows(), 1):
-        plain = tuple(cell and cell.strip().casefold() for cell in row)
-        if plain not in whole:
-            whole[plain] = number, row
-            continue
-        first[number], as_written = whole[plain]
-        (again if as_written == row else nearly).append(number)
+        before = whole.setdefault(hash(tuple(cell and cell.strip().casefold() for cell in row)), number)
+        if before != number:
+            first[number] = before
+            (again if row == tuple(column[before - 1] for column in cells) else nearly).append(number)
     del whole
     if len(sheet.columns) > 1:
         for rows, but in ((again, ""), (nearly, ", but for spaces and capital letters")):
