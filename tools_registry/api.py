@@ -445,13 +445,12 @@ class RunInBrowser(View):
 
 
 def _multipart(tool: Tool) -> dict[str, Any]:
-    """The body with files: what can be sent as a file need not be among the inputs."""
+    """The body with files: `inputs` is JSON, and what is sent as a file need not be in it."""
     names = {of.name for of in tool.documents}
     inputs = tool.schema()
     inputs["required"] = [name for name in inputs["required"] if name not in names]
-    described = {"type": "string", "contentMediaType": "application/json", "contentSchema": inputs}
     files = {of.name: {"type": "string", "format": "binary", "title": of.title} for of in tool.documents}
-    return {"type": "object", "properties": {"inputs": described} | files, "additionalProperties": False}
+    return {"type": "object", "properties": {"inputs": inputs} | files, "additionalProperties": False}
 
 
 def run_view(tool: Tool) -> Any:

@@ -44,6 +44,31 @@ def test_requests_are_answered_as_described(
     answered()
 
 
+RUN = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(CONFIG)).include(
+    path_regex=r"^/api/(data-studio/quality|dev-studio/cost)/run$"
+)
+RUN.app = get_wsgi_application()
+RUNS = [found.ok() for found in RUN.get_all_operations() if isinstance(found, Ok)]
+
+
+@pytest.mark.parametrize("operation", RUNS, ids=lambda operation: operation.label)
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
+def test_runs_are_answered_as_described(
+    owner: Person, patient: None, operation: Any, mode: schemathesis.GenerationMode
+) -> None:
+    if mode is schemathesis.GenerationMode.NEGATIVE and "cost" in operation.path:
+        return  # it reads nothing that could be wrong
+    owner.grant("10000")
+    headers = {"Authorization": f"Bearer {owner.token()}"}
+
+    @settings(max_examples=8, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answered(case: Any) -> None:
+        case.call_and_validate(headers=headers)
+
+    answered()
+
+
 @pytest.mark.parametrize("tool", registry.TOOLS.values(), ids=lambda tool: tool.slug)
 def test_every_run_is_described_with_its_own_inputs_and_refusals(tool: Any) -> None:
     described = DOCUMENT["paths"][f"/api/{tool.slug}/run"]["post"]
