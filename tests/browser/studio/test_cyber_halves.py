@@ -109,3 +109,20 @@ def test_an_architecture_has_the_same_ways_here_and_there(page: Page) -> None:
     inputs["connections"][0]["to"] = "Nobody"
     inputs["entry_points"][0]["component"] = "Nobody"
     assert list(show(page, tool, inputs).problems) == ["connections.0.to", "entry_points.0.component"]
+
+
+def test_a_playbook_has_the_same_deadlines_here_and_there(page: Page) -> None:
+    tool, inputs = example("ir-playbook")
+    laws = next(of for of in tool.fields if of.name == "regulations").schema()["items"]["enum"]
+    for people in (0, 499, 500, 501):
+        for is_processor in (False, True):
+            changed = inputs | {"regulations": laws, "people": people, "is_processor": is_processor}
+            here = show(page, tool, changed).block("Who must be told")["rows"]
+            there = served(tool, changed).block("Who must be told")["rows"]
+            assert here == [[law, article, to, by, at] for law, article, to, _, by, at, _ in there]
+    here, there = show(page, tool, inputs), served(tool, inputs)
+    for fact in ("Notices that can be due", "First deadline", "Roles without a name"):
+        assert here.fact(fact) == there.fact(fact)
+    assert show(page, tool, inputs | {"detected_at": "2026-02-30T10:00"}).problems == {
+        "detected_at": "Write day and time as 2026-11-21T08:30; 2026-02-30T10:00 is none."
+    }
