@@ -243,8 +243,10 @@ def _apply(event: InboxEvent) -> None:
         _end(event, InboxEvent.State.IGNORED, str(error))
     except Mismatch as error:
         _mismatched(event, error)
-    except (OperationalError, InterfaceError):
-        raise  # the database is away or stopped us: the lease ends, and the event is due again
+    except (OperationalError, InterfaceError) as error:
+        if event.tries < TRIES_MAX:
+            raise  # the database is away or stopped us: the lease ends, and the event is due again
+        _put_off(event, error)  # it stops us every time: staff look at it, and others are not held up by it
     except Exception as error:
         _put_off(event, error)
     else:

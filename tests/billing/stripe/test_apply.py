@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from billing import stripe_inbox, tasks
 from billing.clock import Now, now
@@ -282,6 +282,28 @@ def test_tries_grow_apart_and_after_ten_staff_are_told_and_it_is_tried_on(clock:
     row.refresh_from_db()
     assert (row.state, row.outcome) == ("applied", "done")
     assert not Alert.objects.filter(name="stripe_event_failed", cleared_at=None).exists()
+
+
+def test_an_event_at_which_the_database_stops_us_every_time_is_told_to_staff(
+    clock: Clock, sold: Sold, purse: Purse
+) -> None:
+    """A statement that takes too long, or a deadlock that comes back: not the database's absence."""
+
+    def effect(_: InboxEvent) -> str:
+        raise OperationalError("canceling statement due to statement timeout")
+
+    stripe_inbox.EFFECTS["setup_intent.succeeded"] = effect
+    told = event("setup_intent.succeeded", {"id": "seti_1"})
+    receive(told)
+    for _ in range(stripe_inbox.TRIES_MAX - 1):
+        with pytest.raises(OperationalError):
+            stripe_inbox.apply_due()
+        clock.advance(seconds=121)
+    receive(event("checkout.session.completed", sold.session()))
+    assert stripe_inbox.apply_due() == 2
+    row = InboxEvent.objects.get(id=told["id"])
+    assert (row.state, row.tries, purse.kinds) == ("failed", stripe_inbox.TRIES_MAX, ["grant"])
+    assert Alert.objects.filter(name="stripe_event_failed", key=row.id, cleared_at=None).exists()
 
 
 def test_a_replayed_event_does_not_do_again_what_it_did(sold: Sold, purse: Purse) -> None:
