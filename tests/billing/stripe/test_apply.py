@@ -133,9 +133,18 @@ def test_a_packs_invoice_is_its_receipt_and_grants_nothing(sold: Sold, purse: Pu
     assert sold.row.receipt_url == f"https://invoice.stripe.com/i/{sold.invoice_name}"
 
 
-def test_a_saved_payment_method_is_noted_with_its_customer(purse: Purse) -> None:
+def test_a_saved_payment_method_is_noted_with_a_customer_who_agreed(sold: Sold, purse: Purse) -> None:
     Customer.objects.create(account_id=purse.id, stripe_customer="cus_1")
     saved = {"id": "seti_1", "object": "setup_intent", "customer": "cus_1", "payment_method": "pm_1"}
+    tell("payment_intent.succeeded", sold.intent())
+    assert tell("setup_intent.succeeded", saved).outcome == "saved for something else than top-ups"
+    assert Customer.objects.get(account=purse.id).payment_method == ""  # of a trial, or of the portal
+    again = Sold(purse)
+    agreed = again.row
+    Purchase.objects.filter(id=again.id).delete()
+    agreed.keeps_card = True
+    agreed.save(force_insert=True)
+    tell("payment_intent.succeeded", again.intent())
     assert tell("setup_intent.succeeded", saved).outcome == "payment method noted"
     assert Customer.objects.get(account=purse.id).payment_method == "pm_1"
     for stranger in ("cus_2", None):
