@@ -741,6 +741,14 @@ def _subscription_over(event: InboxEvent) -> str:
     return plans.end(_enrollment_of(told.get("metadata"), name), name)
 
 
+def _invoice_of(event: InboxEvent) -> Thing:
+    """The event's invoice; as Stripe shows it to us where the event is of an API version that shapes it otherwise."""
+    told: Thing = event.payload["data"]["object"]
+    if event.payload.get("api_version") == settings.STRIPE_API_VERSION:
+        return told
+    return dict(checkout.client().v1.invoices.retrieve(sales.name_of(told.get("id"))).to_dict())
+
+
 def _subscription_in(invoice: Thing) -> tuple[str, Thing]:
     """Which subscription the invoice is for, and what its metadata said then."""
     details = (invoice.get("parent") or {}).get("subscription_details") or {}
@@ -749,7 +757,7 @@ def _subscription_in(invoice: Thing) -> tuple[str, Thing]:
 
 def _invoice_paid(event: InboxEvent) -> str:
     """The month or the upgrade that it is for is granted; nothing by an invoice of nothing but a trial's credits."""
-    invoice: Thing = event.payload["data"]["object"]
+    invoice = _invoice_of(event)
     subscription, metadata = _subscription_in(invoice)
     id = _enrollment_of(metadata, subscription)
     reason, total = invoice.get("billing_reason"), invoice.get("total")
@@ -782,7 +790,7 @@ def _invoice_paid(event: InboxEvent) -> str:
 
 
 def _invoice_failed(event: InboxEvent) -> str:
-    invoice: Thing = event.payload["data"]["object"]
+    invoice = _invoice_of(event)
     subscription, metadata = _subscription_in(invoice)
     id = _enrollment_of(metadata, subscription)
     if invoice.get("billing_reason") != "subscription_cycle":

@@ -387,12 +387,13 @@ def test_events_of_a_change_that_was_not_made_here_do_not_break_the_plan(here: T
 # What an invoice was made for, whatever its metadata says by the time that it is finalised
 
 
-def paid_otherwise(here: Town, alter: Callable[[dict[str, Any]], None]) -> None:
+def paid_otherwise(here: Town, alter: Callable[[dict[str, Any]], None], **changes: Any) -> None:
     """The newest paid invoice comes as Stripe would tell of it, and its own telling never does."""
     told = here.stand_in.events()
     for event in told[here.heard :]:
         if event["type"] in ("invoice.paid", "invoice.payment_succeeded"):
             alter(event["data"]["object"])
+            event |= changes
         body = json.dumps(event).encode()
         stripe_inbox.receive(body, signed(body, secret=SECRET))
     here.heard = len(told)
@@ -441,3 +442,19 @@ def test_going_on_is_a_month_by_whatever_name(here: Town) -> None:
     subscriptions.go_on(here.purse.id)
     paid_otherwise(here, lambda invoice: invoice.update(billing_reason="subscription_update"))
     assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+
+
+def test_an_invoice_of_another_api_version_is_read_anew(here: Town) -> None:
+    """Before 2025 an invoice named its subscription elsewhere: its month would be nobody's."""
+
+    def is_old(invoice: dict[str, Any]) -> None:
+        invoice["subscription"] = invoice.pop("parent")["subscription_details"]["subscription"]
+        for line in invoice["lines"]["data"]:
+            del line["parent"], line["pricing"]
+
+    here.go_to("2027-05-10 07:50")
+    here.stand_in.post("advance", to=int(datetime(2027, 5, 10, 8, 1, tzinfo=UTC).timestamp()))
+    here.set_clock("2027-05-10 08:01")
+    paid_otherwise(here, is_old, api_version="2024-06-20")
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+    assert Alert.objects.filter(name="stripe_version_differs", cleared_at=None).exists()
