@@ -781,6 +781,26 @@ class Book:
     def expire_lots(self, step: steps.ExpireLots) -> None:
         return None
 
+    def keep(self, step: steps.Keep) -> Line:
+        lots = self._lots_of(step.payment)
+        lost = 0 if any(lot.is_frozen for lot in lots) else self._lost(self.payments[step.payment], lots)
+        if step.amount <= 0 or step.amount > lost:
+            raise errors.KeepsMoreThanExpired(left=credits.format(lost))
+        self._refuse_balance(step.amount)
+        # refusing ends
+
+        model = lots[0]
+        lot = self._new_lot(
+            step,
+            step.amount,
+            source=model.source,
+            is_promotional=model.is_promotional,
+            priority=model.priority,
+            expires_at=step.expires_at,
+            payment=step.payment,
+        )
+        return self._line(step, "grant", step.amount, [(lot, step.amount, 0)])
+
     def freeze(self, step: steps.Freeze) -> Line:
         lots = [lot for lot in self._lots_of(step.payment) if not lot.is_frozen]
         if not lots:
@@ -833,7 +853,7 @@ class Book:
                 frozen += part if lot.is_frozen else 0
                 moves.append((lot, -part, 0))
         taken = step.amount - wanted
-        expired = min(wanted, sum(lot.expired for lot in lots) - sum(row.expired for row in before))
+        expired = min(wanted, self._lost(payment, lots))
         debt = wanted - expired
         row = TakenBack(
             account=self.account,
@@ -867,7 +887,7 @@ class Book:
         if not amount:
             return self._line(step, "restore", 0, [])
         lots = self._lots_of(row.payment)
-        model = lots[0]
+        model = max(lots, key=lambda lot: lot.expires_at or FAR)  # what was kept of them ends last
         expires_at = model.expires_at
         lot = self._new_lot(
             step,
@@ -918,6 +938,9 @@ class Book:
         if payment not in self.payments:
             raise errors.PaymentNotFound
         return [lot for lot in self.lots.values() if lot.payment == payment]
+
+    def _lost(self, payment: Payment, lots: Sequence[Lot]) -> int:
+        return lost(payment.granted, lots, [row for row in self.claw_backs.values() if row.payment == payment.id])
 
     def _lengthen(self, lot: Lot, until: datetime) -> None:
         if lot.spendable_until is not None:
@@ -977,6 +1000,20 @@ class Book:
         return moves, capped
 
 
+def lost(granted: int, lots: Iterable[Any], backs: Iterable[Any]) -> int:
+    """What of a payment's credits expired for good: neither kept, nor counted in a claw-back. Of all of its rows."""
+    kept, gone = -granted, 0
+    for lot in lots:
+        kept += lot.amount
+        gone += lot.expired
+    for row in backs:
+        if row.restored_by is None:
+            gone -= row.expired
+        else:
+            kept -= row.taken + row.debt  # its new lot
+    return gone - kept
+
+
 def insufficient(amount: int, available: int) -> errors.InsufficientCredits:
     """The refusal with what is missing."""
     return errors.InsufficientCredits(
@@ -1029,6 +1066,7 @@ _VERBS: dict[type[steps.Step], Callable[[Book, Any], Result]] = {
     steps.Charge: Book.charge,
     steps.Refund: Book.refund,
     steps.ExpireLots: Book.expire_lots,
+    steps.Keep: Book.keep,
     steps.Freeze: Book.freeze,
     steps.Thaw: Book.thaw,
     steps.ClawBack: Book.claw_back,

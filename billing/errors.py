@@ -242,6 +242,13 @@ class RefundExceedsSpent(BillingError):
     action = "Refund at most what is left."
 
 
+class KeepsMoreThanExpired(BillingError):
+    code = "keeps_more_than_expired"
+    sentence = "That is more than can be kept of the payment's credits."
+    reason = "Only what expired, was not kept before and was not given back is kept; of a disputed payment nothing is."
+    action = "Keep at most what expired of them."
+
+
 class ClawBackExceedsGrant(BillingError):
     code = "claw_back_exceeds_grant"
     sentence = "That is more than the payment granted."

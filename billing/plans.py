@@ -24,9 +24,21 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, Min, OuterRef, Q
 
-from . import alerts, credits, ledger, periods, price_list, steps
+from . import alerts, book, credits, ledger, periods, price_list, steps
 from .clock import Now, now
-from .models import Allocation, Enrollment, Lot, Membership, Payment, Plan, PlanChange, Refunding, SpendLimit, new_id
+from .models import (
+    Allocation,
+    ClawBack,
+    Enrollment,
+    Lot,
+    Membership,
+    Payment,
+    Plan,
+    PlanChange,
+    Refunding,
+    SpendLimit,
+    new_id,
+)
 from .periods import Period
 from .sales import Mismatch, NotKnownYet
 
@@ -238,13 +250,7 @@ def _allocate(grants: Sequence[_Grant], moment: datetime) -> dict[UUID, Exceptio
                     **terms,
                 )
             )
-        kept = _kept_from_before(one)
-        if kept:
-            granted.append(
-                steps.Grant(
-                    amount=kept, payment=f"kept:{id}", description=f"{one.plan.title}, kept from before", **terms
-                )
-            )
+        granted += _kept_from_before(one, terms)
         if granted:
             groups.append((id, one, ledger.Group(one.row.account_id, granted)))
     outcomes = ledger.post([group for _, _, group in groups]) if groups else []
@@ -280,15 +286,36 @@ def _allocate(grants: Sequence[_Grant], moment: datetime) -> dict[UUID, Exceptio
     return refused
 
 
-def _kept_from_before(one: _Grant) -> int:
-    """What expired unspent at the end of the month before, up to what the plan keeps; nothing for a part of a month."""
+def _kept_from_before(one: _Grant, terms: dict[str, Any]) -> list[steps.Step]:
+    """What expired unspent at the end of the month before, up to what the plan keeps; nothing for a part of a month.
+
+    The newest first. Each stays a credit of the payment that it came with, whose refund or dispute reaches it. Of a
+    payment that is disputed now nothing is kept.
+    """
     if one.plan.rollover_max is None or one.credits is not None:
-        return 0
+        return []
     ledger.expire_lots(one.row.account_id)
-    ended = Allocation.objects.filter(account=one.row.account_id, ends_at=one.period.start).values_list("id", flat=True)
-    of = [f"{kind}:{id}" for id in ended for kind in ("allocation", "kept")]
-    lots = Lot.objects.filter(account=one.row.account_id, payment__reference__in=of)
-    return min(one.plan.rollover_max, sum(lot.expired for lot in lots))
+    of_plans = Lot.objects.filter(account=one.row.account_id, source="plan", payment__isnull=False)
+    ended = of_plans.filter(expires_at=one.period.start, expired__gt=0).values_list("payment", flat=True)
+    left, kept = one.plan.rollover_max, list[steps.Step]()
+    for payment in Payment.objects.filter(account=one.row.account_id, id__in=set(ended)).order_by("-sequence"):
+        lots = list(of_plans.filter(payment=payment.id))
+        backs = list(ClawBack.objects.filter(account=one.row.account_id, payment=payment.id))
+        just_now = sum(lot.expired for lot in lots if lot.expires_at == one.period.start)
+        amount = min(left, just_now, book.lost(payment.granted, lots, backs))
+        if amount > 0 and not any(lot.is_frozen for lot in lots):
+            left -= amount
+            kept.append(
+                steps.Keep(
+                    payment=payment.id,
+                    amount=amount,
+                    expires_at=terms["expires_at"],
+                    actor=terms["actor"],
+                    user=terms["user"],
+                    description=f"{one.plan.title}, kept from before",
+                )
+            )
+    return kept
 
 
 def _span(period: Period) -> str:

@@ -374,11 +374,13 @@ SELECT 'spend_day_recomputed', coalesce(kept.account_id, spend.account_id),
 
 _PAYMENTS = """
 SELECT CASE WHEN line.id IS NULL OR line.kind <> 'grant' OR line.amount <> payment.granted
-              OR lots.by_this_line <> 1 OR lots.granted <> 1 THEN 'payment_granted_once'
+              OR lots.by_this_line <> 1 OR lots.granted <> 1 OR lots.kept > lots.expired THEN 'payment_granted_once'
             ELSE 'claw_backs_within_their_grant' END,
        payment.account_id, ARRAY['payment:' || payment.id],
-       format('Payment of %%s: %%s lots granted, %%s clawed back and not restored, %%s counted as expired of %%s.',
-              payment.granted, lots.granted, coalesce(backs.amount, 0), coalesce(backs.expired, 0), lots.expired)
+       format('Payment of %%s: %%s lots granted, %%s clawed back and not restored; of %%s that expired %%s are kept, '
+              'and %%s counted as expired.',
+              payment.granted, lots.granted, coalesce(backs.amount, 0), lots.expired, lots.kept,
+              coalesce(backs.expired, 0))
   FROM billing_payment payment
   LEFT JOIN billing_entry line ON line.account_id = payment.account_id AND line.sequence = payment.sequence
  CROSS JOIN LATERAL (
@@ -387,8 +389,15 @@ SELECT CASE WHEN line.id IS NULL OR line.kind <> 'grant' OR line.amount <> payme
              SELECT FROM billing_clawback back JOIN billing_entry made
                ON made.account_id = back.account_id AND made.sequence = back.restored_by
               WHERE back.account_id = payment.account_id AND back.payment_id = payment.id
-                AND lot.id = ANY(made.lots))) AS granted,
-           coalesce(sum(lot.expired), 0) AS expired
+                AND lot.id = ANY(made.lots)) AND NOT (
+             lot.id <> ALL(line.lots) AND EXISTS (
+               SELECT FROM billing_entry made
+                WHERE made.account_id = payment.account_id AND made.sequence > payment.sequence
+                  AND made.kind = 'grant' AND lot.id = ANY(made.lots)))) AS granted,
+           coalesce(sum(lot.expired), 0) AS expired, sum(lot.amount) - payment.granted - (
+             SELECT coalesce(sum(back.taken + back.debt), 0) FROM billing_clawback back
+              WHERE back.account_id = payment.account_id AND back.payment_id = payment.id
+                AND back.restored_by IS NOT NULL) AS kept
       FROM billing_lot lot WHERE lot.account_id = payment.account_id AND lot.payment_id = payment.id) lots
   LEFT JOIN LATERAL (
     SELECT sum(back.amount) AS amount, sum(back.expired) AS expired
@@ -398,7 +407,7 @@ SELECT CASE WHEN line.id IS NULL OR line.kind <> 'grant' OR line.amount <> payme
  WHERE payment.account_id = ANY(%(accounts)s)
    AND (line.id IS NULL OR line.kind <> 'grant' OR line.amount <> payment.granted
         OR lots.by_this_line <> 1 OR lots.granted <> 1
-        OR backs.amount > payment.granted OR backs.expired > lots.expired)
+        OR backs.amount > payment.granted OR coalesce(backs.expired, 0) + lots.kept > lots.expired)
 """
 
 _CLAW_BACKS = """

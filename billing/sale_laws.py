@@ -48,16 +48,6 @@ SELECT 'paid_period_has_its_invoice', period.account_id, ARRAY['allocation:' || 
         OR (period.period LIKE 'month %%' OR period.period LIKE 'upgrade %%') <> (period.amount_minor > 0))
 """
 
-# What a plan kept of an earlier month is granted with the month that keeps it, by a plan that keeps some.
-_KEPT = """
-SELECT 'kept_credits_have_their_period', payment.account_id, ARRAY['payment:' || payment.id],
-       format('%%s were granted as kept from before, and no period of this account says so.', payment.granted)
-  FROM billing_payment payment
-  LEFT JOIN billing_allocation period
-    ON period.account_id = payment.account_id AND payment.reference = 'kept:' || period.id
- WHERE payment.account_id = ANY(%(accounts)s) AND payment.reference LIKE 'kept:%%' AND period.id IS NULL
-"""
-
 # What went back, as Stripe told it; `is_gone` where its money is not ours any more.
 _BACKS = """
   SELECT account_id, id, 'refunding' AS kind, coalesce(purchase_id, allocation_id) AS sale_id, amount_minor,
@@ -168,5 +158,5 @@ SELECT 'top_up_within_its_month', one.account_id, ARRAY['purchase:' || one.id],
    AND one.amount_minor + before.spent > one.month_max_minor
 """
 
-LAWS = (_GRANTS, _PAYMENTS, _PERIODS, _KEPT, _FLAGS, _SHARES, _CLAW_BACKS, _FROZEN, _GIFTS, _TOP_UPS)
+LAWS = (_GRANTS, _PAYMENTS, _PERIODS, _FLAGS, _SHARES, _CLAW_BACKS, _FROZEN, _GIFTS, _TOP_UPS)
 OF_ALL = (_GIFT_CODES,)

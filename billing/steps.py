@@ -133,6 +133,14 @@ class OfPayment(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keep(OfPayment):
+    """So much of the payment's credits that expired is there again: a new lot, tied to that payment."""
+
+    amount: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze(OfPayment):
     pass
 

@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 
 import stripe
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django_q.tasks import async_task
 
 from . import alerts, checkout, errors, payments, refunds, sales, top_ups
@@ -243,8 +245,10 @@ def _apply(event: InboxEvent) -> None:
         _end(event, InboxEvent.State.IGNORED, str(error))
     except Mismatch as error:
         _mismatched(event, error)
-    except (OperationalError, InterfaceError):
-        raise  # the database is away or stopped us: the lease ends, and the event is due again
+    except (OperationalError, InterfaceError) as error:
+        if event.tries < TRIES_MAX:
+            raise  # the database is away or stopped us: the lease ends, and the event is due again
+        _put_off(event, error)  # it stops us every time: staff look at it, and others are not held up by it
     except Exception as error:
         _put_off(event, error)
     else:
@@ -395,11 +399,16 @@ def _intent_cancelled(intent: Thing) -> str | None:
 
 
 def _method_saved(setup: Thing) -> str | None:
-    """What the customer may be charged with when nobody is there."""
+    """What the customer may be charged with when nobody is there: of who agreed to that, and of nobody else.
+
+    A trial, and a card added in Stripe's portal, save one for what they are about.
+    """
     method, customer = sales.name_of(setup.get("payment_method")), sales.name_of(setup.get("customer"))
-    if not method or not Customer.objects.filter(stripe_customer=customer).update(payment_method=method):
+    mine = Customer.objects.filter(stripe_customer=customer)
+    if not method or not mine.exists():
         return None
-    return "payment method noted"
+    kept = mine.filter(account__in=_agreed()).update(payment_method=method)
+    return "payment method noted" if kept else "saved for something else than top-ups"
 
 
 def _method_removed(method: Thing) -> str | None:
@@ -412,11 +421,15 @@ def _customer_changed(customer: Thing) -> str | None:
     """Who let us keep a card, and chose another in Stripe's portal, pays with that one from now on."""
     chosen = customer.get("invoice_settings")
     method = sales.name_of(chosen.get("default_payment_method")) if isinstance(chosen, Mapping) else ""
-    agreed = Purchase.objects.filter(keeps_card=True, state=Purchase.State.PAID).values("account")
-    mine = Customer.objects.filter(stripe_customer=sales.name_of(customer.get("id")), account__in=agreed)
+    mine = Customer.objects.filter(stripe_customer=sales.name_of(customer.get("id")), account__in=_agreed())
     if not method or not mine.exclude(payment_method=method).update(payment_method=method):
         return None
     return "another card is kept"
+
+
+def _agreed() -> QuerySet[Purchase, UUID]:
+    """The accounts whose people agreed, before they paid, that a card is kept for auto top-up."""
+    return Purchase.objects.filter(keeps_card=True, state=Purchase.State.PAID).values_list("account", flat=True)
 
 
 def _invoice_of_pack(invoice: Thing) -> str | None:

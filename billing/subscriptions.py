@@ -741,6 +741,14 @@ def _subscription_over(event: InboxEvent) -> str:
     return plans.end(_enrollment_of(told.get("metadata"), name), name)
 
 
+def _invoice_of(event: InboxEvent) -> Thing:
+    """The event's invoice; as Stripe shows it to us where the event is of an API version that shapes it otherwise."""
+    told: Thing = event.payload["data"]["object"]
+    if event.payload.get("api_version") == settings.STRIPE_API_VERSION:
+        return told
+    return dict(checkout.client().v1.invoices.retrieve(sales.name_of(told.get("id"))).to_dict())
+
+
 def _subscription_in(invoice: Thing) -> tuple[str, Thing]:
     """Which subscription the invoice is for, and what its metadata said then."""
     details = (invoice.get("parent") or {}).get("subscription_details") or {}
@@ -749,7 +757,7 @@ def _subscription_in(invoice: Thing) -> tuple[str, Thing]:
 
 def _invoice_paid(event: InboxEvent) -> str:
     """The month or the upgrade that it is for is granted; nothing by an invoice of nothing but a trial's credits."""
-    invoice: Thing = event.payload["data"]["object"]
+    invoice = _invoice_of(event)
     subscription, metadata = _subscription_in(invoice)
     id = _enrollment_of(metadata, subscription)
     reason, total = invoice.get("billing_reason"), invoice.get("total")
@@ -764,24 +772,25 @@ def _invoice_paid(event: InboxEvent) -> str:
         url=_page_of(invoice),
         intent=_intent_in(invoice),
     )
-    plan = _plan_named(metadata, "plan")
+    before, part, month = _lines_of(invoice)
+    # Going on after a pause is paid for by an invoice of that kind too, with a month and nothing else.
+    if reason == "subscription_update" and (part is not None or before is not None or month is None):
+        old, plan = _plan_on(before, metadata, "from_plan"), _plan_on(part, metadata, "plan")
+        if old is None or plan is None or part is None or old == plan:
+            raise NotOurs("a change that was not made here")
+        return plans.allocate_upgrade(id, old, plan, _span_of(part), sold, subscription)
+    plan = _plan_on(month, metadata, "plan")
     if plan is None:
         raise NotKnownYet(f"there is no plan called {metadata.get('plan')}")
-    if reason == "subscription_update":
-        old, part = _plan_named(metadata, "from_plan"), _period_of(invoice, is_proration=True)
-        if old is None or part is None:
-            raise NotOurs("a change that was not made here")
-        return plans.allocate_upgrade(id, old, plan, part, sold, subscription)
-    period = _period_of(invoice, is_proration=False)
-    if period is None:
+    if month is None:
         raise NotKnownYet("the invoice has no line for a month")
-    outcome = plans.allocate_month(id, plan, period, sold, subscription)
+    outcome = plans.allocate_month(id, plan, _span_of(month), sold, subscription)
     _undo_if_second(id)
     return outcome
 
 
 def _invoice_failed(event: InboxEvent) -> str:
-    invoice: Thing = event.payload["data"]["object"]
+    invoice = _invoice_of(event)
     subscription, metadata = _subscription_in(invoice)
     id = _enrollment_of(metadata, subscription)
     if invoice.get("billing_reason") != "subscription_cycle":
@@ -813,13 +822,41 @@ def _plan_named(metadata: Any, name: str) -> Plan | None:
     return Plan.objects.filter(slug=slug).first() if isinstance(slug, str) and slug else None
 
 
-def _period_of(invoice: Thing, *, is_proration: bool) -> Period | None:
-    """What the invoice's line is for: the month, or the part of one that a larger plan costs more for."""
+def _plan_on(line: Thing | None, metadata: Any, name: str) -> Plan | None:
+    """The plan whose price the line has; where that is no plan's price here or at Stripe, the one that is named.
+
+    The metadata alone would not do: Stripe takes it when it finalises the invoice, up to an hour after its lines, and
+    in between a plan can be changed.
+    """
+    named = _plan_named(metadata, name)
+    price = sales.name_of((((line or {}).get("pricing") or {}).get("price_details") or {}).get("price"))
+    if not price or (named is not None and named.stripe_price == price):
+        return named
+    known = Plan.objects.filter(stripe_price=price).first()
+    if known is None:  # an earlier price of a plan
+        with suppress(stripe.InvalidRequestError):
+            known = _plan_named(checkout.client().v1.prices.retrieve(price).to_dict().get("metadata"), "plan")
+    return known or named
+
+
+def _lines_of(invoice: Thing) -> tuple[Thing | None, Thing | None, Thing | None]:
+    """The invoice's lines: what is given back for the plan before, the part of a month that the larger plan costs,
+    and the whole month. None for each that is not there."""
+    before = part = month = None
     for line in (invoice.get("lines") or {}).get("data") or []:
         details = (line.get("parent") or {}).get("subscription_item_details") or {}
-        if bool(details.get("proration")) == is_proration and details and line.get("amount", 0) > 0:
-            return Period(_moment(line["period"]["start"]), _moment(line["period"]["end"]))
-    return None
+        amount = line.get("amount", 0)
+        if details.get("proration") and amount < 0:
+            before = before or line
+        elif details.get("proration") and amount > 0:
+            part = part or line
+        elif details and amount > 0:
+            month = month or line
+    return before, part, month
+
+
+def _span_of(line: Thing) -> Period:
+    return Period(_moment(line["period"]["start"]), _moment(line["period"]["end"]))
 
 
 def _intent_in(invoice: Thing) -> str:

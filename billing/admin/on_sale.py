@@ -131,6 +131,18 @@ class PlanForm(TermsForm):
     features = FeaturesField(label="What else it offers", required=False, help_text="A line each.")
     field_order = PLAN_TERMS
 
+    def __init__(self, *arguments: Any, row: Any, **options: Any) -> None:
+        super().__init__(*arguments, row=row, **options)
+        self.was_free = None if row is None else row.price_minor == 0
+
+    def clean_price_minor(self) -> int:
+        """Law plan_stays_free_or_paid: whoever is on it would have no month of it, or two, and could not end it."""
+        price: int = self.cleaned_data["price_minor"]
+        if self.was_free is not None and self.was_free != (price == 0):
+            kind = "costs nothing" if self.was_free else "has a price"
+            raise forms.ValidationError(f"A plan that {kind} stays so. Make a new one, and stop offering this one.")
+        return price
+
 
 class Named(forms.Form):
     """What is asked of a new one alone, and never changes."""

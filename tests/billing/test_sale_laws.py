@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db
 
 
 class Books:
-    """A pack in every state: plain, refunded in parts of which one failed, disputed, lost; a plan's period with what it
-    kept; a gift code that two accounts used."""
+    """A pack in every state: plain, refunded in parts of which one failed, disputed, lost; a plan's period; a gift
+    code that two accounts used."""
 
     def __init__(self) -> None:
         self.purse = Purse()
@@ -52,7 +52,6 @@ class Books:
             payment=Payment.objects.get(reference=f"allocation:{self.period}"),
             created_at=now,
         )
-        self.purse.grant(100 * MICRO, source="plan", payment=f"kept:{self.period}")
         text, maker = gifts.new_code(), User.objects.create(username="stella", is_staff=True)
         terms, kept = gifts.Terms(50 * MICRO, 3, 12, None, "For a test."), [(gifts.hash_of(text), gifts.hint_of(text))]
         gifts.make(terms, kept, batch=new_id(), made_by=maker, approved_by=None, at=now)
@@ -72,7 +71,6 @@ class Books:
             "open": Dispute.objects.get(stripe_dispute="dp_1").id,
             "lost": Dispute.objects.get(stripe_dispute="dp_2").id,
             "fresh": new_id(),
-            "kept": Payment.objects.get(reference=f"kept:{self.period}").id,
             "gift": self.gift.id,
             "code": self.gift.code_id,
         }
@@ -110,10 +108,6 @@ BREAKS = {
     "paid_period_has_its_invoice, a free month": (
         "UPDATE billing_allocation SET period = 'free 2026-11' WHERE id = %(period)s",
         "allocation:{period}",
-    ),
-    "kept_credits_have_their_period": (
-        "UPDATE billing_payment SET reference = 'kept:nothing' WHERE id = %(kept)s",
-        "payment:{kept}",
     ),
     "gift_use_has_its_grant, of other credits": (
         "UPDATE billing_giftcode SET credits = credits + 1 WHERE id = %(code)s",

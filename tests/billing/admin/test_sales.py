@@ -7,7 +7,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 
 from billing import payments, revenue, stripe_inbox
@@ -121,6 +121,16 @@ def test_a_new_price_forgets_stripe_s_price_of_the_old(staff: Colleague, second:
         second.does(Approval.objects.filter(state="waiting").get(), "approve")
         plan.refresh_from_db()
         assert plan.stripe_price == kept
+
+
+@pytest.mark.parametrize(("price", "then"), [(16_000, "0"), (0, "160")])
+def test_a_plan_stays_free_or_paid(staff: Colleague, price: int, then: str) -> None:
+    """Whoever is on it would have no month of it, or two, and could not end it."""
+    plan = Plan.objects.create(slug="pro-3", title="Pro", price_minor=price, monthly_credits=12_000 * MICRO)
+    answer = staff.does(plan, "change_plan", **PLAN | {"price_minor": then})
+    assert "stays so" in str(answer.context["form"].errors["price_minor"])
+    with pytest.raises(IntegrityError, match="plan_stays_free_or_paid"), transaction.atomic():
+        Plan.objects.filter(id=plan.id).update(price_minor=int(then))
 
 
 @pytest.mark.parametrize("of", ["pack", "plan"])

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from billing import stripe_inbox, tasks
 from billing.clock import Now, now
@@ -133,9 +133,18 @@ def test_a_packs_invoice_is_its_receipt_and_grants_nothing(sold: Sold, purse: Pu
     assert sold.row.receipt_url == f"https://invoice.stripe.com/i/{sold.invoice_name}"
 
 
-def test_a_saved_payment_method_is_noted_with_its_customer(purse: Purse) -> None:
+def test_a_saved_payment_method_is_noted_with_a_customer_who_agreed(sold: Sold, purse: Purse) -> None:
     Customer.objects.create(account_id=purse.id, stripe_customer="cus_1")
     saved = {"id": "seti_1", "object": "setup_intent", "customer": "cus_1", "payment_method": "pm_1"}
+    tell("payment_intent.succeeded", sold.intent())
+    assert tell("setup_intent.succeeded", saved).outcome == "saved for something else than top-ups"
+    assert Customer.objects.get(account=purse.id).payment_method == ""  # of a trial, or of the portal
+    again = Sold(purse)
+    agreed = again.row
+    Purchase.objects.filter(id=again.id).delete()
+    agreed.keeps_card = True
+    agreed.save(force_insert=True)
+    tell("payment_intent.succeeded", again.intent())
     assert tell("setup_intent.succeeded", saved).outcome == "payment method noted"
     assert Customer.objects.get(account=purse.id).payment_method == "pm_1"
     for stranger in ("cus_2", None):
@@ -282,6 +291,28 @@ def test_tries_grow_apart_and_after_ten_staff_are_told_and_it_is_tried_on(clock:
     row.refresh_from_db()
     assert (row.state, row.outcome) == ("applied", "done")
     assert not Alert.objects.filter(name="stripe_event_failed", cleared_at=None).exists()
+
+
+def test_an_event_at_which_the_database_stops_us_every_time_is_told_to_staff(
+    clock: Clock, sold: Sold, purse: Purse
+) -> None:
+    """A statement that takes too long, or a deadlock that comes back: not the database's absence."""
+
+    def effect(_: InboxEvent) -> str:
+        raise OperationalError("canceling statement due to statement timeout")
+
+    stripe_inbox.EFFECTS["setup_intent.succeeded"] = effect
+    told = event("setup_intent.succeeded", {"id": "seti_1"})
+    receive(told)
+    for _ in range(stripe_inbox.TRIES_MAX - 1):
+        with pytest.raises(OperationalError):
+            stripe_inbox.apply_due()
+        clock.advance(seconds=121)
+    receive(event("checkout.session.completed", sold.session()))
+    assert stripe_inbox.apply_due() == 2
+    row = InboxEvent.objects.get(id=told["id"])
+    assert (row.state, row.tries, purse.kinds) == ("failed", stripe_inbox.TRIES_MAX, ["grant"])
+    assert Alert.objects.filter(name="stripe_event_failed", key=row.id, cleared_at=None).exists()
 
 
 def test_a_replayed_event_does_not_do_again_what_it_did(sold: Sold, purse: Purse) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from django.db import IntegrityError, InternalError, connection, transaction
 
 from billing import errors, ledger, stripe_inbox, subscriptions
 from billing.checkout import StripeUnavailable
+from billing.clock import now
 from billing.credits import MICRO
 from billing.idempotency import fingerprint
-from billing.models import Alert, Enrollment, Notice, Plan, PlanChange, Refunding, new_id
+from billing.models import Alert, Enrollment, InboxEvent, Notice, Plan, PlanChange, Refunding, new_id
 from billing.reconcile import reconcile
 
 from .conftest import SECRET
@@ -380,3 +382,79 @@ def test_events_of_a_change_that_was_not_made_here_do_not_break_the_plan(here: T
     here.refused("plan_change_in_progress", "change", "pro")
     here.cancel()  # ending it is always possible
     assert here.stands == "supporter, ends"
+
+
+# What an invoice was made for, whatever its metadata says by the time that it is finalised
+
+
+def paid_otherwise(here: Town, alter: Callable[[dict[str, Any]], None], **changes: Any) -> None:
+    """The newest paid invoice comes as Stripe would tell of it, and its own telling never does."""
+    told = here.stand_in.events()
+    for event in told[here.heard :]:
+        if event["type"] in ("invoice.paid", "invoice.payment_succeeded"):
+            alter(event["data"]["object"])
+            event |= changes
+        body = json.dumps(event).encode()
+        stripe_inbox.receive(body, signed(body, secret=SECRET))
+    here.heard = len(told)
+    for _ in range(3):
+        InboxEvent.objects.filter(next_try_at__gt=now()).update(next_try_at=now())
+        stripe_inbox.apply_due()
+
+
+def names_pro(invoice: dict[str, Any]) -> None:
+    invoice["parent"]["subscription_details"]["metadata"] |= {"plan": "pro", "from_plan": "supporter"}
+
+
+def test_a_month_at_the_smaller_price_gives_the_smaller_plan(here: Town) -> None:
+    """Whoever cancels before a renewal’s invoice is finalised changes its metadata, and not its price."""
+    here.go_to("2027-05-10 07:50")
+    here.stand_in.post("advance", to=int(datetime(2027, 5, 10, 8, 1, tzinfo=UTC).timestamp()))
+    here.set_clock("2027-05-10 08:01")
+    paid_otherwise(here, names_pro)
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+
+
+def test_an_earlier_price_of_a_plan_is_asked_about(here: Town) -> None:
+    here.go_to("2027-05-10 07:50")
+    Plan.objects.filter(slug="supporter").update(stripe_price="", price_minor=9000)
+    here.stand_in.post("advance", to=int(datetime(2027, 5, 10, 8, 1, tzinfo=UTC).timestamp()))
+    here.set_clock("2027-05-10 08:01")
+    paid_otherwise(here, names_pro)
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+
+
+def test_two_of_a_plan_made_at_stripe_are_no_upgrade(here: Town) -> None:
+    here.change("pro")
+    here.hear()
+    before = here.purse.available
+    of = subscriptions.checkout.client().v1.subscriptions
+    item = of.retrieve(here.subscription).to_dict()["items"]["data"][0]["id"]
+    of.update(here.subscription, {"items": [{"id": item, "quantity": 2}], "proration_behavior": "always_invoice"})
+    here.hear()
+    assert (here.purse.available, here.stands) == (before, "pro")
+
+
+def test_going_on_is_a_month_by_whatever_name(here: Town) -> None:
+    here.pause()
+    here.hear()
+    here.go_to("2027-05-20 08:00")
+    subscriptions.go_on(here.purse.id)
+    paid_otherwise(here, lambda invoice: invoice.update(billing_reason="subscription_update"))
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+
+
+def test_an_invoice_of_another_api_version_is_read_anew(here: Town) -> None:
+    """Before 2025 an invoice named its subscription elsewhere: its month would be nobody's."""
+
+    def is_old(invoice: dict[str, Any]) -> None:
+        invoice["subscription"] = invoice.pop("parent")["subscription_details"]["subscription"]
+        for line in invoice["lines"]["data"]:
+            del line["parent"], line["pricing"]
+
+    here.go_to("2027-05-10 07:50")
+    here.stand_in.post("advance", to=int(datetime(2027, 5, 10, 8, 1, tzinfo=UTC).timestamp()))
+    here.set_clock("2027-05-10 08:01")
+    paid_otherwise(here, is_old, api_version="2024-06-20")
+    assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
+    assert Alert.objects.filter(name="stripe_version_differs", cleared_at=None).exists()
