@@ -341,7 +341,8 @@ class Run(View):
     parser_classes: tuple[type[BaseParser], ...] = (parsing.StrictJSONParser, NamedFiles)
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        # Before anything asks for the body: the CSRF check does.
+        # Before anything asks for the body: the CSRF check does. Its texts are UTF-8, whatever it calls them.
+        request.encoding = "utf-8"
         request.upload_handlers = [uploads.Documents(len(self.tool.documents) + 1, BodyTooLarge)]
         return super().initialize_request(request, *args, **kwargs)
 

@@ -10,11 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from billing.errors import BillingError
 
 DOCUMENT_BYTES_MAX = 8 * 1024 * 1024
+# So many wrong parts are named, and names of strangers' making are said in so many letters.
+WRONG_MAX, NAME_LETTERS_MAX = 100, 100
 
 
 class InvalidInputs(BillingError):
@@ -177,6 +180,7 @@ class Lines(Field):
     def clean(self, value: Any) -> list[str]:
         if not isinstance(value, list):
             raise ValueError("Send a list of texts.")
+        _refuse_too_many(value, self.count_max)
         one = Text(name=self.name, title=self.title, length_max=self.length_max)
         wrong: dict[str, list[str]] = {}
         cleaned = []
@@ -185,9 +189,11 @@ class Lines(Field):
                 cleaned.append(one.clean(text))
             except ValueError as error:
                 wrong[str(number)] = [str(error)]
+            if len(wrong) >= WRONG_MAX:
+                break
         if wrong:
             raise WrongParts(wrong)
-        _count(cleaned, self.count_min, self.count_max)
+        _refuse_too_few(cleaned, self.count_min)
         return cleaned
 
     def schema(self) -> dict[str, Any]:
@@ -208,6 +214,7 @@ class Rows(Field):
     def clean(self, value: Any) -> list[dict[str, Any]]:
         if not isinstance(value, list):
             raise ValueError("Send a list of objects.")
+        _refuse_too_many(value, self.count_max)
         wrong: dict[str, list[str]] = {}
         cleaned = []
         for number, row in enumerate(value):
@@ -217,9 +224,11 @@ class Rows(Field):
                 wrong |= {f"{number}.{name}": said for name, said in error.parts.items()}
             except ValueError as error:
                 wrong[str(number)] = [str(error)]
+            if len(wrong) >= WRONG_MAX:
+                break
         if wrong:
             raise WrongParts(wrong)
-        _count(cleaned, self.count_min, self.count_max)
+        _refuse_too_few(cleaned, self.count_min)
         return cleaned
 
     def schema(self) -> dict[str, Any]:
@@ -261,9 +270,13 @@ class Document(Field):
         return {"type": "string", "minLength": 1, "maxLength": self.bytes_max}
 
 
-def _count(rows: Sequence[Any], least: int, most: int) -> None:
+def _refuse_too_few(rows: Sequence[Any], least: int) -> None:
     if len(rows) < least:
         raise ValueError(f"At least {least} of them; there {'is' if len(rows) == 1 else 'are'} {len(rows)}.")
+
+
+def _refuse_too_many(rows: Sequence[Any], most: int) -> None:
+    """Before a look at each: a small body can hold very many."""
     if len(rows) > most:
         raise ValueError(f"At most {most:,} of them; there are {len(rows):,}.")
 
@@ -288,7 +301,8 @@ def read(fields: Sequence[Field], given: Any) -> dict[str, Any]:
         except ValueError as error:
             wrong[of.name] = [str(error)]
     known = {of.name for of in fields}
-    wrong |= {name: ["There is no such input."] for name in map(str, given) if name not in known}
+    unknown = islice((name for name in map(str, given) if name not in known), WRONG_MAX)
+    wrong |= {name[:NAME_LETTERS_MAX]: ["There is no such input."] for name in unknown}
     if wrong:
         raise WrongParts(wrong)
     return cleaned

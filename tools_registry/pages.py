@@ -146,6 +146,7 @@ def tool(request: Any, studio: str, name: str) -> HttpResponse:
     if request.method == "POST" and of.function is not None:
         if not request.user.is_authenticated:
             return _sign_in_first(request, of)
+        request.encoding = "utf-8"
         request.upload_handlers = [uploads.Documents(len(of.documents), lambda: RequestDataTooBig("Files too large."))]
     return _tool(request, of)
 

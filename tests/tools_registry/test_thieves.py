@@ -13,7 +13,7 @@ from billing.models import Hold
 from billing.reconcile import reconcile
 from tests.billing.purse import Purse
 from tests.conftest import Clock
-from tests.tools_registry.test_runs import CREDIT, PROBE, probe, probe_runner, purse, run, start
+from tests.tools_registry.test_runs import CREDIT, probe, probe_runner, purse, run, start
 from tools_registry import runner, runs, tasks
 from tools_registry.models import ToolRun
 from tools_registry.studio import Tool
@@ -49,8 +49,8 @@ def test_a_run_whose_hold_has_expired_ends_too(probe: Tool, purse: Purse, clock:
 
 
 def test_the_sweep_of_one_broken_run_does_not_stop_the_others(probe: Tool, purse: Purse, clock: Clock) -> None:
-    first, _ = start(purse)
-    second, _ = start(purse, owner="user:2")
+    start(purse)
+    start(purse, owner="user:2")
     clock.advance(days=2)
     billing_tasks.expire_holds()
     tasks.sweep()
