@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from tools_registry.fields import Choice, Choices, Document, Flag, Lines, Text, Whole
 from tools_registry.studio import (
     BadInput,
@@ -31,6 +29,7 @@ from tools_registry.studio import (
 from tools_registry.studios import drawing
 
 from . import workflows
+from .bundles import as_yaml
 from .workflows import Found, Workflow
 
 
@@ -464,30 +463,9 @@ def _deploy(inputs: Mapping[str, Any]) -> dict[str, Any]:
 MAKERS = {"lint": _lint, "test": _test, "build": _build, "scan": _scan, "container": _container, "deploy": _deploy}
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes lists below their key, and scripts as they are read."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, said: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in said else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", said, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-
 def _written(workflow: Mapping[str, Any]) -> str:
     """The workflow as YAML, a line between its parts."""
-    parts = [
-        yaml.dump({name: part}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
-        for name, part in workflow.items()
-    ]
+    parts = [as_yaml({name: part}) for name, part in workflow.items()]
     written = "\n".join(re.sub(r"^'on':", "on:", part) for part in parts)
     # Jobs are told apart by a line between them.
     head, between, jobs = written.partition("\njobs:\n")
@@ -522,7 +500,7 @@ def _dependabot(inputs: Mapping[str, Any]) -> str:
     names[1] = "gradle" if _manager(inputs) == "gradle" else "uv" if _manager(inputs) == "uv" else names[1]
     names += ["docker"] if "container" in inputs["jobs"] else []
     updates = [{"package-ecosystem": one, "directory": "/", "schedule": {"interval": "weekly"}} for one in names]
-    return yaml.dump({"version": 2, "updates": updates}, Dumper=_Dumper, sort_keys=False)
+    return as_yaml({"version": 2, "updates": updates})
 
 
 # Telling

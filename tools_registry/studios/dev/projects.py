@@ -8,12 +8,10 @@ PEP 508 and PEP 503 (Python) and the rules of npm's package.json. Licence texts 
 from __future__ import annotations
 
 import html
-import io
 import json
 import keyword
 import re
 import sys
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from tools_registry.fields import Choice, Flag, Text, Whole
 from tools_registry.studio import BadInput, File, Limits, Result, Tool, code, facts, table
 from tools_registry.studios.sheets import markdown_cell
+
+from .bundles import zipped
 
 SCAFFOLDS = Path(__file__).parent / "scaffolds"
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -114,7 +114,7 @@ def run(inputs: dict[str, Any], files: dict[str, bytes]) -> Result:
     told = _told(inputs, stack)
     made = _made(inputs["stack"], stack, told)
     folder = told["folder"]
-    archive = File(f"{folder}.zip", "application/zip", _zipped(folder, made))
+    archive = File(f"{folder}.zip", "application/zip", zipped(folder, made, {"manage.py"}))
     listed = [
         {"path": path, "bytes": len(text.encode()), "lines": text.count("\n")} for path, text in sorted(made.items())
     ]
@@ -360,18 +360,6 @@ def _made(slug: str, stack: Stack, told: Mapping[str, Any]) -> dict[str, str]:
     if told["licence"] != "none":
         made["LICENSE"] = TEMPLATES["licences"][f"{told['licence']}.txt"].render(told)
     return made
-
-
-def _zipped(folder: str, made: Mapping[str, str]) -> bytes:
-    """The files in a folder, with one fixed date."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, text in sorted(made.items()):
-            entry = zipfile.ZipInfo(f"{folder}/{path}", (1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = (0o100755 if path == "manage.py" else 0o100644) << 16
-            archive.writestr(entry, text)
-    return out.getvalue()
 
 
 def _tree(folder: str, paths: Mapping[str, str]) -> str:
