@@ -24,7 +24,7 @@ def test_the_figures_are_the_servers(browser: Browser) -> None:
             there = {
                 one["title"]: one for one in TOOL.function(*TOOL.clean_with_files(inputs, {})).view if "rows" in one
             }
-            for title in ("Measures", "Weaknesses by severity", "By month"):
+            for title in ("Measures", "Weaknesses by severity, in days", "By month"):
                 assert shown.block(title)["rows"] == there[title]["rows"], title
             assert shown.fact("As of") == TOOL.function(*TOOL.clean_with_files(inputs, {})).result["as_of"]
 

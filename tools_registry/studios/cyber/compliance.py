@@ -422,12 +422,25 @@ def _answer(
         "unmatched": [{"place": one.place, "statement": one.text} for one in unmatched],
         "findings": _findings(statements, judged, unmatched),
     }
-    parts = ("In place", "Partly", "Planned", "Not in place")
-    stacks = [drawing.Stack(one["group"], [float(one[status]) for status in ORDER]) for one in groups]
-    described = "; ".join(f"{one['title']}: {one['coverage_percent']:g} % covered" for one in groups)
-    title = "Controls by group"
+    bars = [
+        drawing.Bar(
+            one["group"], one["coverage_percent"], _tone(one), f"{one['implemented']} of {one['controls']} in place"
+        )
+        for one in groups
+    ]
+    some = sorted((one for one in groups if one["coverage_percent"]), key=lambda one: -one["coverage_percent"])
+    described = (
+        "; ".join(f"{one['title']}: {one['coverage_percent']:g} %" for one in some[:5]) or "Nothing is covered yet"
+    )
+    rest = len(groups) - len(some)
+    described += f". {rest} of {len(groups)} groups have nothing in place." if rest else "."
+    title = "Coverage by group"
     made = [
-        File("coverage.svg", "image/svg+xml", drawing.stacked(title, parts, stacks, described=described)),
+        File(
+            "coverage.svg",
+            "image/svg+xml",
+            drawing.bars(title, bars, unit="%", limit=100, limit_label="Whole", described=described),
+        ),
         _controls_csv(judged),
         csv_file(
             "roadmap.csv",
@@ -441,6 +454,11 @@ def _answer(
         File("assessment-results.json", "application/json", _oscal(held, result, judged)),
     ]
     return Result(result, _view(held, result, described), made)
+
+
+def _tone(group: Mapping[str, Any]) -> drawing.Tone:
+    covered = group["coverage_percent"]
+    return "sea" if covered >= 80 else "brass" if covered >= 40 else "coral" if covered else "quiet"
 
 
 def _told(one: Judged) -> dict[str, Any]:
@@ -502,34 +520,23 @@ def _view(held: Framework, result: Mapping[str, Any], described: str) -> list[st
                 ("Maturity", f"{summary['maturity']} of 4: {MATURITY[summary['maturity']]}"),
             ],
         ),
-        studio.picture("Controls by group", "coverage.svg", described=described),
+        studio.picture("Coverage by group", "coverage.svg", described=described),
         studio.table(
             "By group",
-            [
-                "Group",
-                "Controls",
-                "In place",
-                "Partly",
-                "Planned",
-                "Not in place",
-                "Coverage, %",
-                "Evidenced, %",
-                "Maturity",
-            ],
+            ["Group", "What it is about", "In place", "Partly", "Coverage, %", "Evidenced, %", "Maturity"],
             [
                 [
-                    f"{one['group']} {one['title']}",
-                    one["controls"],
-                    one["implemented"],
+                    one["group"],
+                    one["title"],
+                    f"{one['implemented']} of {one['controls'] - one['not_applicable']}",
                     one["partial"],
-                    one["planned"],
-                    one["not_implemented"],
                     one["coverage_percent"],
                     one["evidenced_percent"],
                     MATURITY[one["maturity"]],
                 ]
                 for one in result["groups"]
             ],
+            note="Evidenced: what is in place, weighed by how far its evidence goes.",
         ),
         studio.table(
             "Roadmap: the most for the least first",

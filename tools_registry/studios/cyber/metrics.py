@@ -543,10 +543,20 @@ def _answer(organisation: str, result: dict[str, Any]) -> Result:
             )
         )
     if "vulnerabilities" in result["records"]:
-        heading = ["Severity", "Days to fix", "Fixed", "Mean days", "Median", "90th percentile", "In time, %"]
-        heading += ["Open", "Overdue", "Oldest, days"]
+        heading = [
+            "Severity",
+            "Allowed",
+            "Fixed",
+            "Mean",
+            "Median",
+            "90 in 100",
+            "In time, %",
+            "Open",
+            "Late",
+            "Oldest",
+        ]
         rows = [list(one.values()) for one in result["vulnerabilities"]]
-        view.append(studio.table("Weaknesses by severity", heading, rows))
+        view.append(studio.table("Weaknesses by severity, in days", heading, rows))
     heading = ["Month", "Incidents", "Detect, h", "Resolve, h", "Fixed", "Fix, days", "Backlog", "Phishing clicks, %"]
     rows = [list(one.values()) for one in result["months"]]
     view.append(studio.table("By month", heading, rows))
@@ -606,6 +616,7 @@ def _findings(result: Mapping[str, Any]) -> list[studio.Block]:
         for one in result["measures"]
         if one["status"] in ("red", "amber")
     ]
+    rows.sort(key=lambda row: row["severity"] != "high")
     return [studio.findings("What needs attention", rows, none="Every measure with records is on target.")]
 
 

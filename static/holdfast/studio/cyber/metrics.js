@@ -249,7 +249,7 @@ export function view(inputs) {
     picture(title, words, bars(title, rows, { unit: "d", described: words }));
     const ending = "Open weaknesses at each month’s end", told = ends("Backlog", 6, "");
     picture(ending, told, columns(ending, months.map((one) => ({ label: one[0], value: one[6] })), { described: told }));
-    blocks.push({ kind: "table", title: "Weaknesses by severity", columns: ["Severity", "Days to fix", "Fixed", "Mean days", "Median", "90th percentile", "In time, %", "Open", "Overdue", "Oldest, days"], rows: table });
+    blocks.push({ kind: "table", title: "Weaknesses by severity, in days", columns: ["Severity", "Allowed", "Fixed", "Mean", "Median", "90 in 100", "In time, %", "Open", "Late", "Oldest"], rows: table });
   }
   if (kinds.includes("phishing")) {
     const title = "Phishing tests: who clicked, by month", words = ends("Clicked", 7, "%");
