@@ -442,7 +442,7 @@ def _exercise(
     criteria = list(CRITERIA)
     criteria += [f"{row['id']}: {row['expected']}" for row in rows[1:]]
     first = [one for one in deadlines if one["hours"] is not None][:3]
-    criteria += [f"{one['article']} named, with {one['hours']} hours" for one in first]
+    criteria += [f"{one['law']} {one['article']} named, with {one['hours']} hours" for one in first]
     return {
         "scene": playbooks.SCENES[facts["incident"]].format_map(words),
         "length_minutes": rows[-1]["minutes"] + 30,
@@ -482,11 +482,12 @@ def _gaps(inputs: Mapping[str, Any], roles: Sequence[Mapping[str, Any]]) -> list
         say(
             "medium",
             "Nobody is there outside working hours",
-            "Most attacks begin then: arrange a number that is answered.",
+            "Arrange a number that is answered at night.",
         )
     if not inputs["regulations"]:
         say("medium", "No law is named", "Ask counsel which ones hold for you; deadlines can be 24 hours short.")
-    return found
+    order = ("critical", "high", "medium", "low")
+    return sorted(found, key=lambda one: order.index(one["severity"]))
 
 
 # Files and page
@@ -503,7 +504,7 @@ def _deadline_rows(deadlines: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ..
             one["to"],
             one["what"],
             one["by"],
-            one["at"] or "–",
+            (one["at"] or "–").replace("T", " "),
             one["unless"] if one["is_sure"] else f"Only if such data is concerned. {one['unless']}",
         )
         for one in deadlines

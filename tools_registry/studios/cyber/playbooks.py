@@ -470,7 +470,7 @@ CONTAIN: Mapping[str, str] = {
 # Where it is an account or a person, and not a program, that does the harm
 CONTAIN_ACCOUNT: Mapping[str, str] = {
     "endpoint": "Take the machines of the person out of {name}, and hand out a clean one.",
-    "identity": "In {name}: end the person’s sessions, then change the password, then take back second factors and keys.",
+    "identity": "In {name}: end the person’s sessions, change the password, then take back factors and keys.",
     "email": "In {name}: look for rules, forwarding and consents of the mailbox, and take them away.",
     "files": "In {name}: take the person’s rights away, and list what was opened or copied in 30 days.",
     "database": "In {name}: close the person’s own accounts, change shared ones, list large exports.",

@@ -342,7 +342,8 @@ def _diagram(
         for link in connections[:40]
     )
     frames = zone_frames(inputs["zones"])
-    return drawing.diagram("Security architecture", nodes, edges, frames, described=described or "No connections.")
+    described = described or "No connections."
+    return drawing.diagram("Security architecture", nodes, edges, frames, direction="down", described=described)
 
 
 def _surface_drawn(surface: Sequence[Mapping[str, Any]]) -> bytes:
@@ -492,7 +493,11 @@ def _view(result: Mapping[str, Any]) -> list[studio.Block]:
                 ("Single points", len(points)),
             ),
         ),
-        studio.picture("Security architecture", "architecture.svg", described="What is missing is listed below."),
+        studio.picture(
+            "Security architecture",
+            "architecture.svg",
+            described="Each zone with its trust, 0 to 4. What is missing is listed below.",
+        ),
         studio.findings("Missing controls", gaps, none="No rule found a control missing."),
         studio.picture("Attack surface", "attack-surface.svg", described="The same scores are in the table below."),
         studio.table("Attack surface", SURFACE_COLUMNS, _surface_rows(surface)),

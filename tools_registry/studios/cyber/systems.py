@@ -128,10 +128,11 @@ def severity_of(score: float) -> Severity:
 
 
 def zone_frames(zones: Sequence[Mapping[str, Any]]) -> list[drawing.Zone]:
+    """The zones as frames of a diagram, each with its trust from 0, the internet, to 4."""
     return [
         drawing.Zone(
             f"z{number}",
-            f"{zone['name']} · trust {TRUST_LEVELS[zone['trust']]} of 4",
+            f"{zone['name']} · {TRUST_LEVELS[zone['trust']]}/4",
             tone=TONES[TRUST_LEVELS[zone["trust"]]],
         )
         for number, zone in enumerate(zones)

@@ -328,13 +328,13 @@ def _diagram(
         drawing.Edge(
             f"e{end['from']}",
             f"e{end['to']}",
-            f"{flow.carries or flow.data} · {'sealed' if flow.is_encrypted else 'plain text'}",
+            f"{'' if flow.is_encrypted else 'plain text: '}{flow.carries or flow.data}",
             "plain" if flow.is_encrypted else "coral" if flow.crosses else "brass",
             not flow.is_encrypted,
         )
         for end, flow in zip(ends, flows, strict=True)
     ]
-    return drawing.diagram("Data flows", nodes, edges, frames, described=_described(flows))
+    return drawing.diagram("Data flows", nodes, edges, frames, direction="down", described=_described(flows))
 
 
 def _described(flows: Sequence[Flow]) -> str:
@@ -502,7 +502,11 @@ def _view(result: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[studio.B
                 ("Of these in plain text", counts["plain_crossings"]),
             ),
         ),
-        studio.picture("Data flows", "data-flow.svg", described="The same flows are in the table below."),
+        studio.picture(
+            "Data flows",
+            "data-flow.svg",
+            described="Each zone with its trust, 0 to 4. The same flows are in the table below.",
+        ),
         studio.findings("Open threats", listed, none="Every threat is answered by a safeguard that you named."),
     ]
     if len(open_) > SHOWN_MAX:

@@ -98,6 +98,8 @@ export function view(inputs) {
   if (!systems.length) gaps.push({ severity: "high", title: "No system is named", fix: "Name those without which work stops: containment and recovery follow." });
   if ((text(given.backups) || "none") !== "offline") gaps.push({ severity: given.incident === "ransomware" || !given.incident ? "critical" : "high", title: "No backup is out of reach of who breaks in", fix: "Keep one offline or unchangeable, and restore it." });
   if (!list(given.regulations).length) gaps.push({ severity: "medium", title: "No law is named", fix: "Ask counsel which ones hold for you; deadlines can be 24 hours short." });
+  const order = ["critical", "high", "medium", "low"];
+  gaps.sort((one, two) => order.indexOf(one.severity) - order.indexOf(two.severity));
   const spans = [
     ...timed.filter((one) => one.hours <= WEEK).map((one) => ({ label: `${one.article} ${one.law}`, start: 0, end: one.hours, tone: "coral", note: `${one.hours} h` })),
     ...systems.filter((one) => one.hours <= WEEK).map((one) => ({ label: `${one.name} is back`, start: 0, end: one.hours, tone: "sea", note: `${one.hours} h` })),
@@ -113,7 +115,7 @@ export function view(inputs) {
     { kind: "findings", title: "What is missing", rows: gaps, none: "Roles, numbers, systems, backups and laws are named." },
     {
       kind: "table", title: "Who must be told", columns: ["Law", "Article", "To", "By", "At"],
-      rows: due.map((one) => [one.law, one.article, one.to, one.by, one.at || "–"]),
+      rows: due.map((one) => [one.law, one.article, one.to, one.by, (one.at || "–").replace("T", " ")]),
       note: "As the texts stood at the start of 2026; what each hangs on is in the playbook. No legal advice.",
     },
     {

@@ -158,8 +158,8 @@ export function view(inputs) {
         lines: entries.filter((door) => door.component === one).map((door) => `▸ ${ENTRIES[door.kind]}`),
       })), whole.map((one) => {
         const isPlain = !one.controls.includes("encryption");
-        return { source: `c${one.source.at}`, target: `c${one.target.at}`, label: `${one.protocol}${isPlain ? " · plain text" : ""}`, tone: isPlain && one.crosses ? "coral" : isPlain ? "brass" : "plain", isDashed: isPlain };
-      }), zones.filter((zone) => zone.name).map((zone) => ({ id: `z${zone.at}`, label: `${zone.name} · trust ${zone.trust} of 4`, tone: TONES[zone.trust] }))),
+        return { source: `c${one.source.at}`, target: `c${one.target.at}`, label: `${isPlain ? "plain text: " : ""}${one.protocol}`, tone: isPlain && one.crosses ? "coral" : isPlain ? "brass" : "plain", isDashed: isPlain };
+      }), zones.filter((zone) => zone.name).map((zone) => ({ id: `z${zone.at}`, label: `${zone.name} · ${zone.trust}/4`, tone: TONES[zone.trust] })), { direction: "down" }),
     },
     { kind: "findings", title: "What to look at", rows: odd(system), none: "Nothing stands out here. The server judges by all of its rules." },
     {

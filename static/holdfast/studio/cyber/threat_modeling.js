@@ -108,9 +108,9 @@ export function view(inputs) {
         id: `e${one.at}`, label: one.name, kind: one.zoneRow || !one.zone ? KINDS[one.kind][0] : `${KINDS[one.kind][0]}, no such zone`,
         shape: KINDS[one.kind][1], tone: one.zoneRow ? "plain" : "coral", zone: one.zoneRow ? `z${one.zoneRow.at}` : "",
       })), whole.map((one) => ({
-        source: `e${one.source.at}`, target: `e${one.target.at}`, label: `${one.carries} · ${one.isSealed ? "sealed" : "plain text"}`,
+        source: `e${one.source.at}`, target: `e${one.target.at}`, label: `${one.isSealed ? "" : "plain text: "}${one.carries}`,
         tone: one.isSealed ? "plain" : one.crosses ? "coral" : "brass", isDashed: !one.isSealed,
-      })), zones.filter((zone) => zone.name).map((zone) => ({ id: `z${zone.at}`, label: `${zone.name} · trust ${zone.trust} of 4`, tone: TONES[zone.trust] }))),
+      })), zones.filter((zone) => zone.name).map((zone) => ({ id: `z${zone.at}`, label: `${zone.name} · ${zone.trust}/4`, tone: TONES[zone.trust] })), { direction: "down" }),
     },
     { kind: "findings", title: "What to look at", rows: odd(system), none: "The description is whole, as far as can be told here." },
     {
