@@ -150,6 +150,10 @@ class ToolRun(models.Model):
                 ),
             ),
             models.CheckConstraint(
+                name="tool_run_kept_when_it_succeeded",
+                condition=Q(state="succeeded") | Q(result=None, view=None),
+            ),
+            models.CheckConstraint(
                 name="tool_run_estimate_ordered",
                 condition=Q(estimate_min__gte=0)
                 & Q(estimate_typical__gte=F("estimate_min"))

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from django.db import DatabaseError, connection, transaction
+
+from billing import ledger, steps
 from billing import tasks as billing_tasks
-from billing.models import Hold
+from billing.models import Hold, new_id
 from billing.reconcile import reconcile
 from tests.billing.purse import Purse
 from tests.conftest import Clock
@@ -105,3 +108,76 @@ def test_inputs_that_are_refused_after_much_work_are_counted_as_stops(
     assert run(purse).state == "refused"
     with pytest.raises(runs.TooManyStops):
         start(purse)
+
+
+# The database is the last line
+
+
+def _sql(statement: str, *values: Any) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+FILE = (
+    "INSERT INTO tools_registry_toolfile (id, account_id, run_id, name, content_type, bytes, content) "
+    "VALUES (%s, %s, %s, 'a.csv', 'text/csv', 1, 'x')"
+)
+
+
+@pytest.mark.parametrize("how", ["running", "refuse", "break"])
+def test_what_is_not_paid_for_has_no_result_and_no_file(probe: Tool, purse: Purse, how: str) -> None:
+    made = start(purse)[0] if how == "running" else run(purse, how)
+    for column in ("result", "view"):
+        with pytest.raises(DatabaseError, match="tool_run_kept_when_it_succeeded"):
+            _sql(f"UPDATE tools_registry_toolrun SET {column} = '{{}}' WHERE id = %s", made.id)
+    with pytest.raises(DatabaseError, match="tool_file_is_paid_for"):
+        _sql(FILE, new_id(), purse.id, made.id)
+
+
+def test_a_file_stays_with_its_run_and_its_account(probe: Tool, purse: Purse) -> None:
+    ended, other = run(purse), Purse()
+    other.grant(20 * CREDIT)
+    theirs = run(other, owner="user:9")
+    with pytest.raises(DatabaseError):
+        _sql(FILE, new_id(), other.id, ended.id)
+    for change, value in (("account_id", other.id), ("run_id", theirs.id), ("content", b"x"), ("name", "b.csv")):
+        with pytest.raises(DatabaseError):
+            _sql(f"UPDATE tools_registry_toolfile SET {change} = %s WHERE run_id = %s", value, ended.id)
+    with pytest.raises(DatabaseError, match="tool_file_"):
+        _sql(
+            "UPDATE tools_registry_toolfile SET account_id = %s, run_id = %s, name = 'c.csv' WHERE run_id = %s",
+            other.id,
+            theirs.id,
+            ended.id,
+        )
+
+
+def test_a_run_goes_to_no_other_account_hold_or_line(probe: Tool, purse: Purse) -> None:
+    ended, other = run(purse), Purse()
+    other.grant(20 * CREDIT)
+    theirs = run(other, owner="user:9")
+    second = run(purse)
+    for change, value in (
+        ("account_id", other.id),
+        ("hold_id", theirs.hold_id),
+        ("hold_id", second.hold_id),
+        ("entry_id", theirs.entry_id),
+        ("entry_id", second.entry_id),
+        ("entry_id", None),
+    ):
+        with pytest.raises(DatabaseError):
+            _sql(f"UPDATE tools_registry_toolrun SET {change} = %s WHERE id = %s", value, ended.id)
+    with pytest.raises(DatabaseError):
+        _sql("TRUNCATE tools_registry_toolrun CASCADE")
+
+
+def test_the_line_of_a_charge_says_the_whole_amount(probe: Tool, purse: Purse) -> None:
+    made, _ = start(purse)
+    ledger.post_one(purse.id, steps.Capture(actor="tool", hold=made.hold_id, owner="tool", amount=3 * CREDIT))
+    with pytest.raises(DatabaseError, match="is succeeded|within"):
+        _sql(
+            "UPDATE tools_registry_toolrun SET state = 'succeeded', entry_id = %s, charged_amount = 0, cpu_seconds = 0, "
+            "wall_seconds = 0, peak_memory_bytes = 0, ended_at = now() WHERE id = %s",
+            purse.lines[-1].id,
+            made.id,
+        )

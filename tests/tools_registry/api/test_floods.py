@@ -84,7 +84,8 @@ def test_an_odd_charset_of_a_multipart_body_is_no_fault_of_ours(owner: Person, c
     "part",
     [
         b'Content-Disposition: form-data; name="inputs"\r\nContent-Transfer-Encoding: base64\r\n\r\nx!\r\n',
-        b'Content-Disposition: form-data; name="paper"; filename="a.txt"\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n',
+        b'Content-Disposition: form-data; name="paper"; filename="a.txt"\r\n'
+        b"Content-Transfer-Encoding: base64\r\n\r\n!\r\n",
         b'Content-Disposition: form-data; name="paper"; filename="a\x00.txt"\r\n\r\nx\r\n',
         b'Content-Disposition: form-data; name="paper"; filename="../../etc/passwd.txt"\r\n\r\nx\r\n',
         b'Content-Disposition: form-data; name="paper"; filename="\xed\xa0\x80.txt"\r\n\r\nx\r\n',
