@@ -251,6 +251,7 @@ def test_each_risk(service: dict[str, Any], more: dict[str, Any], risk: tuple[st
         ({"target": "vm", "services": [{"command": "serve"}]}, "services.0.command"),
         ({"target": "vm", "services": [{}, {"name": "b", "path": "", "port": 8001}]}, "services.1.port"),
         ({"target": "vm", "services": [{"port": 80}]}, "services.0.port"),
+        ({"target": "vm", "services": [{"settings": "PORT=1"}]}, "services.0.settings"),
         ({"target": "kubernetes", "services": [{"port": 80}]}, "services.0.port"),
     ],
 )

@@ -541,7 +541,7 @@ def _result(inputs: Mapping[str, Any], written: str, workflow: Workflow, steps: 
     ]
     if breaches or not is_built:
         view.append(findings("Against the schema", [one.row() for one in breaches], none="GitHub accepts it."))
-    view.append(findings("What was found", [one.row() for one in linted], none="No rule found anything."))
+    view.append(findings("What was found", _together(linted), none="No rule found anything."))
     view.append(picture("Stages", "pipeline.svg", described=described))
     view.append(
         table(
@@ -573,6 +573,28 @@ def _result(inputs: Mapping[str, Any], written: str, workflow: Workflow, steps: 
     return Result(result, view, made)
 
 
+def _together(linted: Sequence[Found]) -> list[dict[str, Any]]:
+    """As the page shows it: what was found in several places is said once, with each line."""
+    rows: dict[tuple[str, str], list[Found]] = {}
+    for one in linted:
+        rows.setdefault((one.rule, one.title), []).append(one)
+    return [
+        found[0].row()
+        | ({"where": f"lines {', '.join(str(one.line) for one in found[:20])}"} if len(found) > 1 else {})
+        for found in rows.values()
+    ]
+
+
+def _runs_on(job: Mapping[str, Any]) -> str:
+    """Where it runs; of a matrix, everywhere it runs."""
+    said = _plain(job.get("runs-on", job.get("uses", "–")))
+    named = re.fullmatch(r"\$\{\{\s*matrix\.([\w-]+)\s*\}\}", said)
+    strategy = job.get("strategy")
+    matrix = strategy.get("matrix") if isinstance(strategy, dict) else None
+    values = matrix.get(named[1]) if named and isinstance(matrix, dict) else None
+    return _plain(values) if isinstance(values, list) and values else said
+
+
 def _job(workflow: Workflow, name: str, stage: int) -> dict[str, Any]:
     job = workflow.jobs[name]
     permissions = job.get("permissions", workflow.content.get("permissions"))
@@ -580,7 +602,7 @@ def _job(workflow: Workflow, name: str, stage: int) -> dict[str, Any]:
         "name": name,
         "stage": stage,
         "line": workflow.line(("jobs", name)),
-        "runs_on": _plain(job.get("runs-on", job.get("uses", "–"))),
+        "runs_on": _runs_on(job),
         "needs": workflows.needs(job),
         "steps": len(list(workflow.steps(name))),
         "permissions": "not said" if permissions is None else _plain(permissions) or "nothing",
@@ -610,8 +632,8 @@ def _drawn(workflow: Workflow, linted: Sequence[Found], described: str) -> bytes
     nodes = []
     for name, job in workflow.jobs.items():
         gate = _plain(job["environment"]).removeprefix("name: ").partition(",")[0] if "environment" in job else ""
-        lines = [_plain(job.get("runs-on", job.get("uses", "")))]
-        lines += [f"environment {gate}"] if gate else []
+        lines = [_runs_on(job)]
+        lines += [f"to {gate}"] if gate else []
         count = len(list(workflow.steps(name)))
         lines += [f"{count} step{'' if count == 1 else 's'}"] if count else []
         kind = "to correct" if name in marked else "with approval" if gate else ""
@@ -624,12 +646,23 @@ def _drawn(workflow: Workflow, linted: Sequence[Found], described: str) -> bytes
                 lines=[one for one in lines if one],
             )
         )
-    edges = [
-        drawing.Edge(source=before, target=name)
-        for name, job in workflow.jobs.items()
-        for before in workflows.needs(job)
+    edges = [drawing.Edge(source=before, target=name) for name, before in _nearest(workflow.jobs)]
+    return drawing.diagram("Jobs in their order", nodes, edges, direction="down", described=described)
+
+
+def _nearest(jobs: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each job with those it waits for, but for those that the others wait for already."""
+    direct = {name: [one for one in workflows.needs(job) if one in jobs] for name, job in jobs.items()}
+    before: dict[str, set[str]] = {}
+    for stage in workflows.stages(jobs)[0]:
+        for name in stage:
+            before[name] = {one for near in direct[name] for one in (near, *before[near])}
+    return [
+        (name, one)
+        for name, near in direct.items()
+        for one in near
+        if not any(one in before.get(other, ()) for other in near)
     ]
-    return drawing.diagram("Jobs in their order", nodes, edges, described=described)
 
 
 def _when(workflow: Workflow) -> str:

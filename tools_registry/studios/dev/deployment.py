@@ -235,6 +235,8 @@ def _wrong_service(row: Mapping[str, Any], at: int, names: Sequence[str], inputs
         wrong["port"] = (
             "Without rights it can listen only on ports from 1024; choose one, or give it the rights of root."
         )
+    if on_machine and re.search(r"^\s*PORT\s*=", row["settings"], re.MULTILINE):
+        wrong["settings"] = "PORT is given to it; leave it out."
     for one in (one.strip() for one in row["calls"].split(",")):
         if one == "database" and inputs["database"] == "none":
             wrong["calls"] = "There is no database; choose one."
@@ -544,7 +546,9 @@ def _drawn(app: App, target: str) -> bytes:
             )
         )
         edges.append(drawing.Edge("database", "backups", "every night", is_dashed=True))
-    return drawing.diagram(app.name, nodes, edges, [drawing.Zone("app", TARGETS[target])], described=_described(app))
+    return drawing.diagram(
+        app.name, nodes, edges, [drawing.Zone("app", TARGETS[target])], direction="down", described=_described(app)
+    )
 
 
 def _plan(
@@ -625,8 +629,13 @@ def _view(app: App, target: str, bundle: Bundle, result: Mapping[str, Any], desc
         picture("What runs where", "app.svg", described=described),
         table(
             "Plan",
-            ["Step", "What", "How", "Done when", "Way back"],
-            [[at, one.title, "; ".join(one.commands), one.check, one.back] for at, one in enumerate(bundle.steps, 1)],
+            ["Step", "What", "Done when", "Way back"],
+            [[at, one.title, one.check, one.back] for at, one in enumerate(bundle.steps, 1)],
+        ),
+        code(
+            "Its commands",
+            "\n\n".join("\n".join([f"# {at}. {one.title}", *one.commands]) for at, one in enumerate(bundle.steps, 1)),
+            language="sh",
         ),
         table(
             "What it takes",
@@ -636,13 +645,29 @@ def _view(app: App, target: str, bundle: Bundle, result: Mapping[str, Any], desc
         ),
     ]
     if judged:
-        rows = [[one["file"], one["kind"], "; ".join(one["errors"])[:300] or "fits"] for one in judged]
-        view.append(table("Judged", ["File", "Kind", "Against the schema"], rows, note=f"Schema: {SCHEMA_OF[target]}."))
+        kinds: dict[str, list[str]] = {}
+        for one in judged:
+            kinds.setdefault(one["file"], []).append(one["kind"])
+        said = {path: [error for one in judged if one["file"] == path for error in one["errors"]] for path in kinds}
+        rows = [
+            [
+                path,
+                ", ".join(f"{found.count(one)} {one}" for one in dict.fromkeys(found)),
+                "; ".join(said[path])[:300] or "fits",
+            ]
+            for path, found in kinds.items()
+        ]
+        view.append(
+            table("Judged", ["File", "What is in it", "Against the schema"], rows, note=f"{SCHEMA_OF[target]}.")
+        )
     if assumed := _assumed(app, target):
         view.append(text("What is taken for granted", assumed))
-    shown = sorted(
-        bundle.files, key=lambda path: ("migrate" in path, not path.startswith(("compose", "k8s/40", "systemd")), path)
-    )[:2]
+    first = app.services[0]
+    shown = {
+        "compose": ["compose.yaml"],
+        "kubernetes": [f"k8s/40-{first.name}.yaml", "k8s/10-network.yaml"],
+        "vm": [f"systemd/{machine.unit(app, first)}", "install.sh"],
+    }[target]
     languages = {"yaml": "yaml", "service": "ini", "conf": "nginx", "sh": "sh"}
     view += [code(path, bundle.files[path], language=languages.get(path.rpartition(".")[2], "")) for path in shown]
     return view

@@ -98,12 +98,19 @@ function stageOf(jobs) {
   return stages;
 }
 
+/* What a job waits for, but for what the others wait for already. */
+function nearest(job, jobs) {
+  const near = (AFTER[job] || []).filter((one) => jobs.includes(one));
+  return near.filter((one) => !near.some((other) => (AFTER[other] || []).includes(one)));
+}
+
 function drawn(draft) {
   const times = draft.versions.length * draft.systems.length;
   return diagram("Jobs in their order", draft.jobs.map((job) => ({
     id: job, label: job, tone: job === "deploy" ? "brass" : "sea", kind: job === "deploy" && draft.isApproved ? "with approval" : "",
-    lines: job === "test" && times > 1 ? [`${times} times`] : job === "deploy" ? [`environment ${draft.environment}`] : ["ubuntu-24.04"],
-  })), draft.jobs.flatMap((job) => (AFTER[job] || []).filter((one) => draft.jobs.includes(one)).map((one) => ({ source: one, target: job }))));
+    lines: job === "test" && times > 1 ? [`${times} times`] : job === "deploy" ? [`to ${draft.environment}`] : ["ubuntu-24.04"],
+  })), draft.jobs.flatMap((job) => nearest(job, draft.jobs).map((one) => ({ source: one, target: job }))),
+  [], { direction: "down" });
 }
 
 function building(draft, wrong) {
@@ -205,7 +212,7 @@ function checking(draft) {
       none: isEmpty ? "Paste a workflow to see what its lines tell. A file that you send is read by the server." : "Nothing, line by line. The server reads it whole, against GitHub’s schema." },
     { kind: "picture", title: "Jobs", described: jobs.map((one) => `${one.name}${one.needs.length ? ` after ${one.needs.join(" and ")}` : ""}`).join("; ") || "No jobs yet.",
       svg: diagram("Jobs in their order", jobs.map((one) => ({ id: one.name, label: one.name, tone: "sea" })),
-        jobs.flatMap((one) => one.needs.map((need) => ({ source: need, target: one.name })))) },
+        jobs.flatMap((one) => one.needs.map((need) => ({ source: need, target: one.name }))), [], { direction: "down" }) },
   ];
 }
 
