@@ -106,7 +106,7 @@ def _findings(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, A
         link = _text(row.get("link"))
         shown.append(
             {name: _text(row.get(name)) for name in ("title", "where", "text", "fix")}
-            | {"word": word, "kind": kind, "link": link if link.startswith(("https://", "http://")) else ""}
+            | {"word": word, "kind": kind, "link": link if link.startswith("https://") else ""}
         )
     return {"rows": shown, "more": len(rows) - len(shown), "none": _text(block.get("none")) or "Nothing was found."}
 

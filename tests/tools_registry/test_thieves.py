@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-
 from django.db import DatabaseError, connection, transaction
 
 from billing import ledger, steps
@@ -17,9 +16,11 @@ from billing.reconcile import reconcile
 from tests.billing.purse import Purse
 from tests.conftest import Clock
 from tests.tools_registry.test_runs import CREDIT, probe, probe_runner, purse, run, start
-from tools_registry import runner, runs, tasks
+from tools_registry import blocks, runner, runs, tasks
 from tools_registry.models import ToolRun
-from tools_registry.studio import Tool
+from tools_registry.studio import BadInput, Tool
+from tools_registry.studios import sheets
+from tools_registry.studios.cyber import manifests
 
 __all__ = ["probe", "probe_runner", "purse"]
 
@@ -176,8 +177,49 @@ def test_the_line_of_a_charge_says_the_whole_amount(probe: Tool, purse: Purse) -
     ledger.post_one(purse.id, steps.Capture(actor="tool", hold=made.hold_id, owner="tool", amount=3 * CREDIT))
     with pytest.raises(DatabaseError, match="is succeeded|within"):
         _sql(
-            "UPDATE tools_registry_toolrun SET state = 'succeeded', entry_id = %s, charged_amount = 0, cpu_seconds = 0, "
-            "wall_seconds = 0, peak_memory_bytes = 0, ended_at = now() WHERE id = %s",
+            "UPDATE tools_registry_toolrun SET state = 'succeeded', entry_id = %s, charged_amount = 0, "
+            "cpu_seconds = 0, wall_seconds = 0, peak_memory_bytes = 0, ended_at = now() WHERE id = %s",
             purse.lines[-1].id,
             made.id,
         )
+
+
+# What a tool says is no markup, and what it reads does not break it
+
+
+@pytest.mark.parametrize(
+    ("link", "kept"),
+    [
+        ("https://a.test/b", "https://a.test/b"),
+        ("http://a.test", ""),
+        ("javascript:alert(1)", ""),
+        ("//a.test", ""),
+        (" https://a.test", ""),
+        ("HTTPS://a.test", ""),
+        ("data:text/html,x", ""),
+        (["https://a.test"], ""),
+        (None, ""),
+    ],
+)
+def test_a_link_leads_to_https_or_nowhere(link: Any, kept: str) -> None:
+    (block,) = blocks.drawn([{"kind": "findings", "rows": [{"severity": "constructor", "link": link}]}], {})
+    assert (block["rows"][0]["link"], block["rows"][0]["word"]) == (kept, "Note")
+
+
+@pytest.mark.parametrize("cell", ["=1", "+a", "-a", "@a", "\t=1", "\r=1", "\n=1"])
+def test_a_cell_is_never_worked_out(cell: str) -> None:
+    assert sheets.defused(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("package-lock.json", b'{"lockfileVersion":' + b"9" * 5000 + b"}"),
+        ("Pipfile.lock", b'{"default": ' + b"9" * 5000 + b"}"),
+        ("poetry.lock", b"a = " + b"9" * 5000),
+        ("uv.lock", b"a = 2026-02-30"),
+    ],
+)
+def test_a_number_of_thousands_of_digits_is_a_wrong_file(name: str, content: bytes) -> None:
+    with pytest.raises(BadInput):
+        manifests.read("manifest", name, content, "auto")

@@ -15,7 +15,7 @@ NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:[eE][+-]?\d+)?")
 
 def defused(cell: Any) -> Any:
     """The cell with an apostrophe before what a spreadsheet would work out. Numbers stay as they are."""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not NUMBER.fullmatch(cell):
+    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell
 

@@ -88,12 +88,12 @@ function findings(block) {
   const rows = list(block.rows);
   if (!rows.length) return [make("p", { class: "in good" }, icon("check"), text(block.none) || "Nothing was found.")];
   const shown = rows.slice(0, ROWS_MAX).map(row => {
-    const [word, kind] = SEVERITIES[row.severity] || SEVERITIES.info;
+    const [word, kind] = Object.hasOwn(SEVERITIES, row.severity) ? SEVERITIES[row.severity] : SEVERITIES.info;
     const told = make("div", { class: "told" }, make("b", {}, text(row.title)));
     if (row.where) told.append(" ", make("code", {}, text(row.where)));
     if (row.text) told.append(make("p", {}, text(row.text)));
     if (row.fix) told.append(make("p", { class: "fix" }, make("b", {}, "What to do:"), " " + text(row.fix)));
-    if (/^https?:\/\//.test(text(row.link))) {
+    if (text(row.link).startsWith("https://")) {
       told.append(make("p", {}, make("a", { href: row.link, rel: "noreferrer noopener", target: "_blank" }, "Read more")));
     }
     return make("li", {}, make("span", { class: ("tag " + kind).trim() }, word), told);
@@ -152,7 +152,7 @@ function buttons(block, id) {
 export function draw(blocks) {
   const whole = document.createDocumentFragment();
   for (const block of list(blocks)) {
-    if (!block || !DRAW[block.kind]) continue;
+    if (!block || !Object.hasOwn(DRAW, block.kind)) continue;
     const id = "live-" + (counted += 1);
     const section = make("section", { class: "card block " + block.kind + "-block" });
     const extra = buttons(block, id);

@@ -89,6 +89,8 @@ def read(field: str, name: str, content: bytes, form: str) -> Manifest:
         raise BadInput({field: f"Line {error.lineno}: this is no JSON: {error.msg}."}) from error
     except _Wrong as error:
         raise BadInput({field: str(error)}) from error
+    except ValueError as error:  # what Python reads no further: a number of thousands of digits, a 30th of February
+        raise BadInput({field: "There is a number or a date in it that cannot be read."}) from error
     if len(packages) > PACKAGES_MAX:
         raise BadInput({field: f"At most {PACKAGES_MAX:,} packages a file; this has {len(packages):,}."})
     unique = {(one.ecosystem, one.name, one.version, one.written, one.where): one for one in packages}
