@@ -458,7 +458,7 @@ def _answer(
 
 def _tone(group: Mapping[str, Any]) -> drawing.Tone:
     covered = group["coverage_percent"]
-    return "sea" if covered >= 80 else "brass" if covered >= 40 else "coral" if covered else "quiet"
+    return "sea" if covered >= 80 else "brass" if covered else "quiet"
 
 
 def _told(one: Judged) -> dict[str, Any]:

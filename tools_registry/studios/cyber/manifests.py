@@ -150,7 +150,7 @@ def _requirements(text: str, name: str) -> tuple[list[Package], list[str]]:
     remarks: list[str] = []
     lines = text.splitlines()
     number = 0
-    while number < len(lines):
+    while number < len(lines) and len(packages) <= PACKAGES_MAX:
         first, whole = number + 1, lines[number]
         while whole.rstrip().endswith("\\") and number + 1 < len(lines):
             number += 1
