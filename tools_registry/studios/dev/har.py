@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -246,6 +246,10 @@ def figures(requests: Sequence[Request]) -> dict[str, Any]:
     }
 
 
+def _count(some: Collection[Any], noun: str) -> str:
+    return f"{len(some)} {noun}{'' if len(some) == 1 else 's'}"
+
+
 def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
     """{check, severity, title, evidence, requests, count, gain_ms, gain_bytes, fix}: what each rests on and may gain.
 
@@ -313,7 +317,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "high" if bytes_plain > 200_000 else "medium",
         "Text is sent unpacked",
         plain,
-        f"{len(plain)} answers with {bytes_plain:,} bytes of text have no Content-Encoding.",
+        f"{_count(plain, 'answer')} without Content-Encoding: {bytes_plain:,} bytes of text.",
         "Turn on Brotli or gzip for text at the server or the CDN. The gain is reckoned with 70 %.",
         saved=bytes_plain * TEXT_SAVED,
     )
@@ -325,7 +329,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "medium",
         "Files that do not change are not kept",
         unkept,
-        f"{len(unkept)} scripts, styles, images or fonts of your own may not be kept by the browser.",
+        f"{_count(unkept, 'file')} of your own that the browser may not keep: scripts, styles, images or fonts.",
         "Give them Cache-Control: max-age=31536000, immutable, and a name that changes with what is in them.",
         saved=sum(one.sent for one in unkept),
     )
@@ -335,7 +339,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "medium",
         "Answers that send elsewhere",
         moved,
-        f"{len(moved)} redirects took {sum(one.time for one in moved):,.0f} ms.",
+        f"{_count(moved, 'redirect')} took {sum(one.time for one in moved):,.0f} ms.",
         "Link to where they lead.",
         ms=sum(one.time for one in moved),
     )
@@ -345,7 +349,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "high",
         "Requests that fail",
         failed,
-        f"{len(failed)} ended with {', '.join(sorted({str(one.status or 'no answer') for one in failed}))}.",
+        f"{_count(failed, 'request')} ended with {', '.join(sorted({str(one.status or 'no answer') for one in failed}))}.",
         "Mend or remove them: each costs a round trip and is shown to nobody.",
         ms=sum(one.time for one in failed),
     )
@@ -355,7 +359,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "medium",
         "Large answers",
         large,
-        f"{len(large)} answers are larger than {LARGE_BYTES // 1000} kB, "
+        f"{_count(large, 'answer')} of more than {LARGE_BYTES // 1000} kB, "
         f"{sum(one.sent for one in large):,} bytes together.",
         "Split scripts, send images in the size they are shown and as AVIF or WebP, page long lists.",
         saved=sum(one.sent - LARGE_BYTES for one in large),
@@ -382,7 +386,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "low",
         "Many requests over HTTP/1.1",
         old,
-        f"{len({one.host for one in old})} hosts get more than six requests over HTTP/1.1, six at a time.",
+        f"{_count({one.host for one in old}, 'host')} with more than six requests over HTTP/1.1.",
         "Turn on HTTP/2 or HTTP/3.",
     )
     opened = [one for one in network if one.phases.get("connect", 0) + one.phases.get("dns", 0) > 100]
@@ -401,7 +405,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "low",
         "Others have a part in the page",
         foreign,
-        f"{len({site(one.host) for one in foreign})} other sites: {len(foreign)} of {len(requests)} requests, "
+        f"{_count({site(one.host) for one in foreign}, 'other site')}: {len(foreign)} of {len(requests)} requests, "
         f"{sum(one.sent for one in foreign):,} bytes.",
         "Keep the ones that earn their time; load the rest after the page is usable.",
         ms=0,
@@ -417,7 +421,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "medium",
         "The same is fetched again",
         again,
-        f"{len(again)} requests fetched what had just been fetched.",
+        f"{_count(again, 'request')} fetched what had just been fetched.",
         "Ask once and share the answer, or let the browser keep it.",
         ms=sum(one.time for one in again),
         saved=sum(one.sent for one in again),
@@ -428,7 +432,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "low",
         "Cookies ride along with plain files",
         heavy,
-        f"{len(heavy)} requests for files carry more than 1 kB of cookies.",
+        f"{_count(heavy, 'request')} for files with more than 1 kB of cookies.",
         "Serve files from a host without cookies, or narrow the cookies' path.",
         saved=sum(one.cookie_bytes for one in heavy),
     )
@@ -438,7 +442,7 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "high",
         "Sent without TLS",
         clear,
-        f"{len(clear)} requests go over http.",
+        f"{_count(clear, 'request')} over http.",
         "Use https everywhere.",
     )
     order = {"high": 0, "medium": 1, "low": 2}

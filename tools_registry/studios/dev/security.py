@@ -380,7 +380,7 @@ def _patterns(source: Source, scan: Scan) -> None:
             scan.found.append(
                 Finding(
                     rule.id, kind, rule.severity, rule.confidence, rule.cwe, rule.section, rule.title,
-                    f"{rule.title} ({LANGUAGES[source.language]}).", rule.fix, source.name, line,
+                    f"In {LANGUAGES[source.language]}.", rule.fix, source.name, line,
                 )
             )  # fmt: skip
             if len(seen) > PER_FILE_MAX:
@@ -474,7 +474,7 @@ def _python(source: Source, scan: Scan, *, honour: bool) -> None:
         if severity not in SEVERITIES:
             severity = "low"
         test = "" if issue.test == "blacklist" else f" ({issue.test})"
-        said = f"{title}. bandit calls it {rule}{test}."
+        said = f"bandit calls it {rule}{test}."
         scan.found.append(
             Finding(rule, "code", severity, issue.confidence.lower(), cwe, section, title, said, fix, source.name, max(issue.lineno, 1))  # noqa: E501
         )  # fmt: skip
@@ -738,7 +738,7 @@ def sarif(found: Sequence[Finding]) -> dict[str, Any]:
                         "ruleId": one.rule,
                         "ruleIndex": names.index(one.rule),
                         "level": levels[one.severity],
-                        "message": {"text": f"{one.text} {one.fix}"},
+                        "message": {"text": f"{one.title}. {one.text} {one.fix}"},
                         "locations": [
                             {
                                 "physicalLocation": {
@@ -778,7 +778,7 @@ def _markdown(result: Mapping[str, Any]) -> str:
         markdown_table(
             ("Severity", "Where", "What", "CWE", "ASVS", "What to do"),
             [
-                (one["severity"], f"{one['file']}:{one['line']}", one["text"], one["cwe"], one["asvs"], one["fix"])
+                (one["severity"], f"{one['file']}:{one['line']}", one["title"], one["cwe"], one["asvs"], one["fix"])
                 for one in result["findings"]
             ],
         )
@@ -820,7 +820,7 @@ def _view(result: Mapping[str, Any], *, has_chart: bool) -> list[studio.Block]:
                     "severity": one["severity"],
                     "title": one["title"],
                     "where": f"{one['file']}:{one['line']}",
-                    "text": f"{one['excerpt']} — {one['text']} {one['cwe']}, sure: {one['confidence']}.",
+                    "text": f"{one['excerpt']} · {one['text']} {one['cwe']}, {one['confidence']} confidence.",
                     "fix": one["fix"],
                     "link": _link(int(one["cwe"][4:])),
                 }
@@ -833,7 +833,7 @@ def _view(result: Mapping[str, Any], *, has_chart: bool) -> list[studio.Block]:
     if more:
         view.append(studio.text("", f"{more:,} more findings are counted; the files have up to {LISTED_MAX}."))
     if has_chart:
-        described = "; ".join(f"{one['asvs']}: {one['count']}" for one in result["checklist"] if one["count"])
+        described = "; ".join(f"{one['requirement']}: {one['count']}" for one in result["checklist"] if one["count"])
         view.append(studio.picture("Findings by what they break", "severities.svg", described=described))
     view.append(
         studio.table(
