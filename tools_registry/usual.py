@@ -20,6 +20,7 @@ SPAN = timedelta(days=90)
 RUNS_MAX = 10_000
 RECENT = timedelta(days=7)
 
+# Charges by another price say nothing of today's: they are left out.
 # percentile_disc gives a charge that was really made: of the runs counted at least 95 in 100 cost no more than p95.
 _COUNT = """
 INSERT INTO tools_registry_usual (tool, bucket, runs, p10, p50, p95, counted_at)
@@ -28,10 +29,14 @@ SELECT tool, bucket, count(*),
        percentile_disc(0.50) WITHIN GROUP (ORDER BY charged_amount),
        percentile_disc(0.95) WITHIN GROUP (ORDER BY charged_amount),
        %(now)s
-  FROM (SELECT tool, bucket, charged_amount,
-               row_number() OVER (PARTITION BY tool, bucket ORDER BY ended_at DESC) AS place
-          FROM tools_registry_toolrun
-         WHERE state = 'succeeded' AND ended_at > %(since)s) newest
+  FROM (SELECT run.tool, run.bucket, run.charged_amount,
+               row_number() OVER (PARTITION BY run.tool, run.bucket ORDER BY run.ended_at DESC) AS place
+          FROM tools_registry_toolrun run
+          JOIN tools_registry_toolcost paid ON paid.id = run.tool_cost_id
+          JOIN (SELECT DISTINCT ON (tool) tool, model, rates FROM tools_registry_toolcost
+                 WHERE valid_from <= %(now)s ORDER BY tool, valid_from DESC) price
+            ON (price.tool, price.model, price.rates) = (run.tool, paid.model, paid.rates)
+         WHERE run.state = 'succeeded' AND run.ended_at > %(since)s) newest
  WHERE place <= %(most)s
  GROUP BY tool, bucket
     ON CONFLICT (tool, bucket) DO UPDATE

@@ -193,3 +193,33 @@ def test_each_tool_is_told_by_its_last_thirty_days(burner: Tool, clock: Clock) -
     assert (of_tool.runs, of_tool.people, of_tool.charged) == (3, 2, 4 * CREDIT)
     assert (of_tool.succeeded, of_tool.refused, of_tool.stopped, of_tool.failed_percent) == (1, 1, 1, 50)
     assert of_tool.median_seconds == 2
+
+
+def test_charges_by_an_earlier_price_say_nothing_of_todays(burner: Tool, clock: Clock) -> None:
+    purse = Purse()
+    purse.grant(1000 * CREDIT)
+    copied(ran(purse, 4, 5, 200_000_000), [(4, 5, 200_000_000)] * 30)
+    usual.learn()
+    assert runs.quote(burner, {}).usual is not None
+    clock.advance(minutes=1)
+    dear = RATES | {"base": "20", "minimum": "20"}
+    ToolCost.objects.create(tool=BURNER.slug, valid_from=ledger_clock.now(), model="measured", rates=dear)
+    assert runs.quote(burner, {}).usual is None, "until it is counted again"
+    clock.advance(minutes=1)
+    usual.learn()
+    assert runs.quote(burner, {}).usual is None, "nobody has paid it yet"
+    for _ in range(runs.USUAL_RUNS_MIN):
+        ran(purse, 4, 5, 200_000_000)
+    usual.learn()
+    of = runs.quote(burner, {})
+    assert of.usual is not None
+    assert (of.usual.runs, of.estimate.min <= of.usual.p10) == (runs.USUAL_RUNS_MIN, True)
+    # The same price again, for another reason, forgets nothing.
+    clock.advance(minutes=1)
+    ToolCost.objects.create(
+        tool=BURNER.slug, valid_from=ledger_clock.now(), model="measured", rates=dear, takes_free_credits=True
+    )
+    usual.learn()
+    again = runs.quote(burner, {}).usual
+    assert again is not None
+    assert again.runs == runs.USUAL_RUNS_MIN
