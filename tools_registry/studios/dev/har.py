@@ -349,7 +349,8 @@ def findings(requests: Sequence[Request], own: str) -> list[dict[str, Any]]:
         "high",
         "Requests that fail",
         failed,
-        f"{_count(failed, 'request')} ended with {', '.join(sorted({str(one.status or 'no answer') for one in failed}))}.",
+        f"{_count(failed, 'request')} ended with "
+        f"{', '.join(sorted({str(one.status or 'no answer') for one in failed}))}.",
         "Mend or remove them: each costs a round trip and is shown to nobody.",
         ms=sum(one.time for one in failed),
     )
