@@ -653,6 +653,8 @@ def end_graces(until: float | None = None) -> int:
     for row in late[: plans.BATCH]:
         if until is not None and time.monotonic() >= until:
             break
+        if not late.filter(id=row.id).exists():
+            continue  # paid at the last moment, while Stripe was asked about the others
         try:
             _cancel_at_stripe(row.stripe_subscription or "")
         except (checkout.StripeUnavailable, checkout.NotSetUp) as error:

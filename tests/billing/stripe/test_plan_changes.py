@@ -23,6 +23,7 @@ from billing.idempotency import fingerprint
 from billing.models import Alert, Enrollment, InboxEvent, Notice, Plan, PlanChange, Refunding, new_id
 from billing.reconcile import reconcile
 
+from ..purse import Purse
 from .conftest import SECRET
 from .test_plan_stories import Town, town
 from .told import signed
@@ -458,3 +459,25 @@ def test_an_invoice_of_another_api_version_is_read_anew(here: Town) -> None:
     paid_otherwise(here, is_old, api_version="2024-06-20")
     assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
     assert Alert.objects.filter(name="stripe_version_differs", cleared_at=None).exists()
+
+
+def test_who_pays_while_others_graces_end_keeps_the_plan(
+    here: Town, new_purse: Callable[..., Purse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is ended at Stripe first, which takes its time."""
+    plan = Plan.objects.get(slug="supporter")
+    late = {"plan": plan, "state": "grace", "started_at": now(), "grace_until": now()}
+    for name in ("sub_a", "sub_b"):
+        Enrollment.objects.create(account_id=new_purse().id, stripe_subscription=name, **late)
+    asked: list[str] = []
+
+    def pays_meanwhile(name: str) -> None:
+        asked.append(name)
+        Enrollment.objects.filter(state="grace").exclude(stripe_subscription=name).update(
+            state="active", grace_until=None
+        )
+
+    monkeypatch.setattr(subscriptions, "_cancel_at_stripe", pays_meanwhile)
+    assert subscriptions.end_graces() == 1
+    assert len(asked) == 1
+    assert Enrollment.objects.exclude(stripe_subscription=asked[0]).filter(state="active", plan=plan).count() == 2
