@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from billing import errors, plans, refunds, revenue, steps
+from billing import errors, giving_back, plans, refunds, revenue, sales, steps
 from billing.credits import MICRO
 from billing.models import Allocation, ClawBack, Enrollment, Lot, Plan
 from billing.periods import Period
@@ -101,8 +101,10 @@ def test_kept_credits_that_were_spent_are_owed(saver: Saver) -> None:
     saver.pay(0)
     saver.pay(1)
     saver.purse.charge(1200 * MICRO)  # the month's own 1,000 first, then 200 of those that were kept
+    assert giving_back.stands(sales.of_allocation(saver.period(0).get())) == (300 * MICRO, 500 * MICRO)
     saver.refund(0, 4500)
     assert saver.taken(0) == [(300, 500, 200)]
+    assert giving_back.stands(sales.of_allocation(saver.period(0).get())) == (0, 0)
     assert saver.stands == (0, 200)
 
 
