@@ -706,6 +706,7 @@ def _subscription_told(event: InboxEvent) -> str:
     name = sales.name_of(told.get("id"))
     id = _enrollment_of(told.get("metadata"), name)
     is_fresh = False
+    heard = Enrollment.objects.filter(id=id).values_list("told_at", flat=True).first()
     try:
         found = checkout.client().v1.subscriptions.retrieve(name).to_dict()
         told, is_fresh = found, True
@@ -725,6 +726,7 @@ def _subscription_told(event: InboxEvent) -> str:
         is_ending=bool(told.get("cancel_at_period_end") or told.get("cancel_at")),
         next_plan=_plan_named(told.get("metadata"), "plan"),
         is_fresh=is_fresh,
+        heard=heard,
     )
     _undo_if_second(id)
     return outcome

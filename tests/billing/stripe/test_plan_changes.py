@@ -8,19 +8,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, InternalError, connection, transaction
 
-from billing import errors, ledger, stripe_inbox, subscriptions
+from billing import errors, ledger, plans, stripe_inbox, subscriptions
 from billing.checkout import StripeUnavailable
 from billing.clock import now
 from billing.credits import MICRO
 from billing.idempotency import fingerprint
 from billing.models import Alert, Enrollment, InboxEvent, Notice, Plan, PlanChange, Refunding, new_id
+from billing.periods import Period
 from billing.reconcile import reconcile
 
 from ..purse import Purse
@@ -481,3 +482,17 @@ def test_who_pays_while_others_graces_end_keeps_the_plan(
     assert subscriptions.end_graces() == 1
     assert len(asked) == 1
     assert Enrollment.objects.exclude(stripe_subscription=asked[0]).filter(state="active", plan=plan).count() == 2
+
+
+def test_what_was_read_before_another_was_heard_is_no_news(here: Town) -> None:
+    """Two workers: the one that read “paused” at Stripe is slower than the one that read “active” after it."""
+    row = here.enrollment
+    assert row.told_at is not None
+    month = Period(row.period_start or now(), row.period_end or now())
+    same: dict[str, Any] = {
+        "subscription": here.subscription, "period": month, "is_ending": False, "next_plan": row.plan,
+        "is_fresh": True, "heard": row.told_at,
+    }  # fmt: skip
+    assert plans.told(row.id, "active", at=row.told_at + timedelta(seconds=2), **same) == "active"
+    assert plans.told(row.id, "paused", at=row.told_at + timedelta(seconds=1), **same) == "old news"
+    assert here.stands == "supporter"
