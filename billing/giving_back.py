@@ -18,9 +18,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from . import alerts, checkout, errors, money, plans, refunds, sales
+from . import alerts, book, checkout, errors, money, plans, refunds, sales
 from .clock import now
-from .models import ClawBack, Dispute, Refunding
+from .models import ClawBack, Dispute, Lot, Payment, Refunding
 from .sales import Mismatch, NotKnownYet, Sale
 
 log = structlog.get_logger("holdfast.refunds")
@@ -72,6 +72,17 @@ def share(sale: Sale, amount_minor: int) -> int:
     taken = sum(backs.values_list("amount", flat=True))
     gone = max(taken, sale.credits * min(before, whole) // whole)
     return max(0, sale.credits * min(before + amount_minor, whole) // whole - gone)
+
+
+def stands(sale: Sale) -> tuple[int, int]:
+    """Of the credits that the sale granted: how many are free, and how many expired for good and count when it goes
+    back."""
+    if sale.payment is None:
+        return 0, 0
+    of: dict[str, Any] = {"account": sale.account, "payment": sale.payment}
+    lots, backs = list(Lot.objects.filter(**of)), list(ClawBack.objects.filter(**of))
+    granted = Payment.objects.get(account=sale.account, id=sale.payment).granted
+    return sum(lot.remaining - lot.held for lot in lots), book.lost(granted, lots, backs)
 
 
 def refuse(sale: Sale, amount_minor: int) -> int:

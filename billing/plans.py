@@ -479,17 +479,18 @@ def told(
     is_ending: bool,
     next_plan: Plan | None,
     is_fresh: bool,
+    heard: datetime | None,
 ) -> str:
     """The enrollment stands as Stripe says that its subscription does; in words.
 
-    What was said before something that is known already is old news, unless it was read afresh. Credits come by
-    invoices alone.
+    What was said before something that is known already is old news, unless it was read afresh, when the newest that
+    was known was of `heard`, and nothing was heard since. Credits come by invoices alone.
     """
     with locked(enrollment) as (row, others):
         _note(row, "stripe_subscription", subscription)
         if row.state == State.ENDED:
             return "has ended"
-        if not is_fresh and row.told_at is not None and at < row.told_at:
+        if not (is_fresh and row.told_at == heard) and row.told_at is not None and at < row.told_at:
             return "old news"
         moment = now()
         row.told_at = max(at, row.told_at or at)

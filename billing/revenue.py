@@ -63,7 +63,7 @@ class Figures:
     liability: dict[str, int] = field(default_factory=dict)
     # Newest first; each currency's months together.
     months: list[Month] = field(default_factory=list)
-    # Paid credits that expired unspent, by month, newest first; a month without any has 0.
+    # Paid credits that expired unspent and were not kept, by month, newest first; a month without any has 0.
     breakage: dict[date, int] = field(default_factory=dict)
 
 
@@ -147,12 +147,15 @@ def _add_credits(found: Figures) -> None:
             found.paid, found.expiring_paid = remaining, expiring
 
 
+# What expired, less what a plan kept of it: granted again for the same payment.
 _BREAKAGE = f"""
 SELECT date_trunc('month', line.created_at AT TIME ZONE 'UTC')::date, -sum(move.remaining)::bigint
   FROM billing_entry line
  CROSS JOIN LATERAL unnest(line.lots, line.remaining_deltas) AS move (lot, remaining)
   JOIN billing_lot lot ON lot.account_id = line.account_id AND lot.id = move.lot
- WHERE line.id >= %(first)s AND line.created_at >= %(start)s AND line.kind = 'lot_expired' AND NOT {_IS_FREE}
+  LEFT JOIN billing_payment payment ON payment.account_id = lot.account_id AND payment.id = lot.payment_id
+ WHERE line.id >= %(first)s AND line.created_at >= %(start)s
+   AND (line.kind = 'lot_expired' OR (line.kind = 'grant' AND line.sequence > payment.sequence)) AND NOT {_IS_FREE}
  GROUP BY 1
 """  # noqa: S608
 

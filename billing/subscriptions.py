@@ -653,6 +653,8 @@ def end_graces(until: float | None = None) -> int:
     for row in late[: plans.BATCH]:
         if until is not None and time.monotonic() >= until:
             break
+        if not late.filter(id=row.id).exists():
+            continue  # paid at the last moment, while Stripe was asked about the others
         try:
             _cancel_at_stripe(row.stripe_subscription or "")
         except (checkout.StripeUnavailable, checkout.NotSetUp) as error:
@@ -704,6 +706,7 @@ def _subscription_told(event: InboxEvent) -> str:
     name = sales.name_of(told.get("id"))
     id = _enrollment_of(told.get("metadata"), name)
     is_fresh = False
+    heard = Enrollment.objects.filter(id=id).values_list("told_at", flat=True).first()
     try:
         found = checkout.client().v1.subscriptions.retrieve(name).to_dict()
         told, is_fresh = found, True
@@ -723,6 +726,7 @@ def _subscription_told(event: InboxEvent) -> str:
         is_ending=bool(told.get("cancel_at_period_end") or told.get("cancel_at")),
         next_plan=_plan_named(told.get("metadata"), "plan"),
         is_fresh=is_fresh,
+        heard=heard,
     )
     _undo_if_second(id)
     return outcome

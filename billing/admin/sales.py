@@ -108,10 +108,9 @@ class Refund(StaffAct):
         left = giving_back.refuse(sale, instruction["amount_minor"])
         share = giving_back.share(sale, instruction["amount_minor"])
         debt = Account.objects.get(id=sale.account).debt
-        lots = Lot.objects.filter(account=sale.account, payment=sale.payment) if sale.payment else []
-        free, expired = sum(lot.remaining - lot.held for lot in lots), sum(lot.expired for lot in lots)
+        free, lost = giving_back.stands(sale)
         taken = min(share, free)
-        owed = max(0, share - taken - expired)
+        owed = max(0, share - taken - lost)
         after = left - instruction["amount_minor"]
         return [
             ("Left to refund", prices.words(left, sale.currency), prices.words(after, sale.currency)),

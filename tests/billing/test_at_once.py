@@ -138,7 +138,7 @@ def test_the_end_of_a_plan_brings_back_the_free_ones_or_none(purse: Purse) -> No
     period = plans.Period(row_start := plans.now(), row_start.replace(year=row_start.year + 1))
     plans.told(
         row.id, "active", subscription="sub_1", at=period.start, period=period, is_ending=False, next_plan=None,
-        is_fresh=True,
+        is_fresh=True, heard=None,
     )  # fmt: skip
     assert of_plan(purse) == (pro.open_holds_max, pro.jobs_at_once_max)
     plans.payment_failed(row.id, "in_1", "sub_1")

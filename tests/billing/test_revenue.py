@@ -81,9 +81,12 @@ SELECT lot.is_promotional OR coalesce(lot.payment_id IN (
 """
 
 BREAKAGE = """
-SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM'), sum(amount)::bigint
+SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM'),
+       sum(CASE kind WHEN 'grant' THEN -amount ELSE amount END)::bigint
   FROM billing_entry line
- WHERE kind = 'lot_expired'
+ WHERE (kind = 'lot_expired' OR (kind = 'grant' AND EXISTS (
+          SELECT FROM billing_lot kept JOIN billing_lot bought USING (account_id, payment_id)
+           WHERE kept.id = line.lots[1] AND bought.granted_at < kept.granted_at AND bought.id <> kept.id)))
    AND NOT (SELECT is_promotional OR coalesce(payment_id IN (
                      SELECT payment_id FROM billing_allocation
                       WHERE amount_minor = 0 AND payment_id IS NOT NULL), false)
@@ -114,7 +117,7 @@ def agree() -> revenue.Figures:
     }
     outstanding = dict(ask(OUTSTANDING))
     assert (found.paid, found.promotional) == (outstanding.get(False, 0), outstanding.get(True, 0))
-    of_window = {month: lost for month, lost in ask(BREAKAGE) if month >= f"{min(found.breakage):%Y-%m}"}
+    of_window = {month: lost for month, lost in ask(BREAKAGE) if lost and month >= f"{min(found.breakage):%Y-%m}"}
     assert {f"{month:%Y-%m}": lost for month, lost in found.breakage.items() if lost} == of_window
     return found
 

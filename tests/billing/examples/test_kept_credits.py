@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from billing import errors, plans, refunds, steps
+from billing import errors, giving_back, plans, refunds, revenue, sales, steps
 from billing.credits import MICRO
 from billing.models import Allocation, ClawBack, Enrollment, Lot, Plan
 from billing.periods import Period
@@ -78,6 +78,7 @@ def test_a_refund_of_a_past_month_takes_back_what_was_kept_of_it(saver: Saver) -
     saver.purse.charge(300 * MICRO)
     saver.pay(1)
     assert saver.stands == (1500, 0)  # 700 were left, 500 of them are kept
+    assert sum(revenue.figures().breakage.values()) == 200 * MICRO
     saver.refund(0, 4500)
     assert saver.taken(0) == [(500, 200, 300)]
     assert saver.stands == (700, 0)  # the 300 that were spent are owed, and settled by this month's credits
@@ -100,8 +101,10 @@ def test_kept_credits_that_were_spent_are_owed(saver: Saver) -> None:
     saver.pay(0)
     saver.pay(1)
     saver.purse.charge(1200 * MICRO)  # the month's own 1,000 first, then 200 of those that were kept
+    assert giving_back.stands(sales.of_allocation(saver.period(0).get())) == (300 * MICRO, 500 * MICRO)
     saver.refund(0, 4500)
     assert saver.taken(0) == [(300, 500, 200)]
+    assert giving_back.stands(sales.of_allocation(saver.period(0).get())) == (0, 0)
     assert saver.stands == (0, 200)
 
 

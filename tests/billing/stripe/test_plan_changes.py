@@ -8,21 +8,23 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, InternalError, connection, transaction
 
-from billing import errors, ledger, stripe_inbox, subscriptions
+from billing import errors, ledger, plans, stripe_inbox, subscriptions
 from billing.checkout import StripeUnavailable
 from billing.clock import now
 from billing.credits import MICRO
 from billing.idempotency import fingerprint
 from billing.models import Alert, Enrollment, InboxEvent, Notice, Plan, PlanChange, Refunding, new_id
+from billing.periods import Period
 from billing.reconcile import reconcile
 
+from ..purse import Purse
 from .conftest import SECRET
 from .test_plan_stories import Town, town
 from .told import signed
@@ -458,3 +460,39 @@ def test_an_invoice_of_another_api_version_is_read_anew(here: Town) -> None:
     paid_otherwise(here, is_old, api_version="2024-06-20")
     assert (here.purse.available, here.stands) == (3000 * MICRO, "supporter")
     assert Alert.objects.filter(name="stripe_version_differs", cleared_at=None).exists()
+
+
+def test_who_pays_while_others_graces_end_keeps_the_plan(
+    here: Town, new_purse: Callable[..., Purse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is ended at Stripe first, which takes its time."""
+    plan = Plan.objects.get(slug="supporter")
+    late = {"plan": plan, "state": "grace", "started_at": now(), "grace_until": now()}
+    for name in ("sub_a", "sub_b"):
+        Enrollment.objects.create(account_id=new_purse().id, stripe_subscription=name, **late)
+    asked: list[str] = []
+
+    def pays_meanwhile(name: str) -> None:
+        asked.append(name)
+        Enrollment.objects.filter(state="grace").exclude(stripe_subscription=name).update(
+            state="active", grace_until=None
+        )
+
+    monkeypatch.setattr(subscriptions, "_cancel_at_stripe", pays_meanwhile)
+    assert subscriptions.end_graces() == 1
+    assert len(asked) == 1
+    assert Enrollment.objects.exclude(stripe_subscription=asked[0]).filter(state="active", plan=plan).count() == 2
+
+
+def test_what_was_read_before_another_was_heard_is_no_news(here: Town) -> None:
+    """Two workers: the one that read “paused” at Stripe is slower than the one that read “active” after it."""
+    row = here.enrollment
+    assert row.told_at is not None
+    month = Period(row.period_start or now(), row.period_end or now())
+    same: dict[str, Any] = {
+        "subscription": here.subscription, "period": month, "is_ending": False, "next_plan": row.plan,
+        "is_fresh": True, "heard": row.told_at,
+    }  # fmt: skip
+    assert plans.told(row.id, "active", at=row.told_at + timedelta(seconds=2), **same) == "active"
+    assert plans.told(row.id, "paused", at=row.told_at + timedelta(seconds=1), **same) == "old news"
+    assert here.stands == "supporter"
