@@ -20,6 +20,8 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from tools_registry.lazily import beforehand
+
 FOLDER = Path(__file__).parent / "advisories"
 FORMAT = 1
 SUMMARY_LETTERS = 280
@@ -163,6 +165,12 @@ def shipped(ecosystem: str) -> Archive | None:
     """The archive of the ecosystem, read once; None where none is shipped."""
     path = file_of(ecosystem)
     return opened(path.read_bytes()) if path.exists() else None
+
+
+@beforehand
+def all_shipped() -> list[Archive]:
+    """Every archive that is shipped."""
+    return [archive for archive in map(shipped, ECOSYSTEMS) if archive is not None]
 
 
 def opened(packed: bytes) -> Archive:
