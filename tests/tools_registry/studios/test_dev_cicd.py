@@ -95,6 +95,14 @@ def test_names_and_commands_stay_what_they_are() -> None:
     assert list(workflow["jobs"]) == ["test", "deploy"]
 
 
+def test_a_release_takes_nothing_from_a_cache() -> None:
+    for triggers, is_cached in ((["push"], True), (["push", "tag"], False)):
+        jobs = built(jobs=["test", "build", "container"], triggers=triggers)[0]["jobs"]
+        assert jobs["test"]["steps"][1]["with"].get("cache") == "pip"
+        assert ("cache" in jobs["build"]["steps"][1]["with"]) == is_cached
+        assert ("cache-from" in jobs["container"]["steps"][-1]["with"]) == is_cached
+
+
 def test_versions_stay_texts() -> None:
     workflow, _ = built(versions=["3.10", "3.11"])
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["version"] == ["3.10", "3.11"]

@@ -385,7 +385,13 @@ def _test(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return job
 
 
+def _fresh(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs for what is published: a release takes nothing from a cache that other runs could have filled."""
+    return {**inputs, "cache": inputs["cache"] and "tag" not in inputs["triggers"]}
+
+
 def _build(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = _fresh(inputs)
     path = "build/libs/*.jar" if _manager(inputs) == "gradle" else LANGUAGES[inputs["language"]].built
     keep = {"name": "built", "path": path, "if-no-files-found": "error", "retention-days": 7}
     return _plain_job(
@@ -398,6 +404,7 @@ def _scan(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _container(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = _fresh(inputs)
     image = inputs["image"] or "ghcr.io/${{ github.repository }}"
     registry = image.partition("/")[0]
     is_ours = registry == "ghcr.io"
