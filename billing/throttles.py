@@ -77,6 +77,13 @@ class WriteThrottle(_Bucket):
         return settings.API_WRITES_PER_MINUTE if request.user.is_authenticated else settings.API_ANONYMOUS_PER_MINUTE
 
 
+def count_write(request: Any) -> None:
+    """A page's post that costs is one of its person's writes. Raises TooManyRequests."""
+    bucket = WriteThrottle()
+    if not bucket.allow_request(request, None):
+        raise refusals.TooManyRequests(retry_after_seconds=max(1, round(bucket.wait())))
+
+
 def give_back(request: Any) -> None:
     """The request has cost nothing."""
     key = getattr(request, "_bucket", None)

@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing import credits, errors, idempotency, ledger, people, refusal_words, statement
+from billing import credits, errors, idempotency, ledger, people, refusal_words, statement, throttles
 from billing.models import new_id
 from billing.pages import for_people, record_refusal, window
 from billing.parsing import read as read_json
@@ -202,6 +202,7 @@ def _run(request: Any, of: Tool, inputs: Any) -> HttpResponse:
     account = people.account_of(request)
     sent = uploads.sent(request.FILES)
     try:
+        throttles.count_write(request)
         runs.allow(of, account, request.user)
         quote = runs.quote(of, inputs, sent)
         started = runs.start(

@@ -154,6 +154,8 @@ def expect(tool: Tool, bucket: int) -> tuple[ToolCost, pricing.Estimate, Usual |
     if cost is None:
         raise ToolDisabled("This tool has no price yet, so it cannot be run.", tool=tool.slug)
     estimate = pricing.estimate(cost.model, cost.rates, tool.bounds)
+    if not estimate.max:
+        raise ToolDisabled("This tool has a price of nothing, which no run can stand on.", tool=tool.slug)
     # What was counted before this price was in force was counted by another.
     known = Usual.objects.filter(tool=tool.slug, bucket=bucket, counted_at__gte=cost.valid_from).first()
     usual = known if known is not None and known.runs >= USUAL_RUNS_MIN else None

@@ -1,0 +1,147 @@
+"""What a thief would try over HTTP: two doors at once, other credentials, prices of nothing, credits that leave."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from billing import clock as ledger_clock
+from billing import credits, ledger
+from billing.models import Entry
+from billing.reconcile import reconcile
+from tests.billing.api.test_amounts import is_in_shape
+from tests.people import Answer, Caller, Person
+from tests.tools_registry.api.conftest import RUN, written
+from tests.tools_registry.test_runs import PROBE, RATES
+from tools_registry import runner, runs
+from tools_registry.models import ToolCost, ToolRun
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("probe")]
+PAGE = f"/studio/{PROBE.slug}"
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
+    """The act happens while a run is on."""
+    run = runner.run
+
+    def acted(*arguments: Any) -> Any:
+        ran = run(*arguments)
+        act()
+        return ran
+
+    monkeypatch.setattr(runner, "run", acted)
+
+
+def test_a_browser_and_a_program_of_one_person_run_one_at_a_time(owner: Person) -> None:
+    token, browser = owner.token(), owner.browser()
+    answers: list[Answer] = []
+
+    def first() -> None:
+        answers.append(Caller(token).post(RUN, {"how": "sleep"}))
+        connection.close()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while not ToolRun.objects.filter(state="running").exists():
+        thread.join(0.02)
+        assert thread.is_alive()
+    page = browser.post(PAGE, {"inputs": "{}", "key": "a"}, headers={"X-Part": "outcome"})
+    assert page.status_code == 409
+    assert ToolRun.objects.count() == 1
+    thread.join(30)
+    assert owner.values == ("100", "0", "0")
+
+
+@pytest.mark.parametrize("scope", ["read", "service"])
+def test_tokens_for_other_things_run_nothing(owner: Person, scope: str) -> None:
+    caller, before = owner.calls(scope), written()
+    answer = caller.post(RUN, {})
+    assert answer.status == 403, answer
+    assert is_in_shape(answer)
+    assert written() == before
+
+
+@pytest.mark.parametrize("rates", [{"base": "0", "minimum": "0"}, {"maximum": "0", "minimum": "0", "base": "0"}])
+def test_a_price_of_nothing_is_a_price_or_a_refusal(owner: Person, clock: Any, rates: dict[str, str]) -> None:
+    clock.advance(seconds=1)
+    at = ledger_clock.now()
+    ToolCost.objects.create(tool=PROBE.slug, valid_from=at, model="measured", rates=RATES | rates)
+    answer = owner.calls().post(RUN, {})
+    assert answer.status in (200, 403), answer
+    assert is_in_shape(answer) or answer.status == 200
+    assert not ToolRun.objects.filter(state="running").exists()
+    assert owner.values[1] == "0"
+    assert reconcile().is_clean
+
+
+def test_an_account_that_is_frozen_meanwhile_pays_for_what_runs(owner: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile(monkeypatch, lambda: ledger.set_account_frozen(owner.account, True, "looked at"))
+    answer = owner.calls().post(RUN, {})
+    assert (answer.status, answer["credits"]["charged"]) == (200, "3")
+    assert owner.calls().post(RUN, {}).code == "account_frozen"
+    assert reconcile().is_clean
+
+
+def test_credits_that_go_meanwhile_leave_what_is_held(owner: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile(
+        monkeypatch,
+        lambda: ledger.adjust(
+            owner.account, amount=credits.parse("96.426258") * -1, reason="taken back", actor="user:1"
+        ),
+    )
+    answer = owner.calls().post(RUN, {})
+    assert (answer.status, answer["credits"]["charged"]) == (200, "3")
+    assert owner.values == ("0.573742", "0", "0")
+    assert owner.calls().post(RUN, {}).code == "insufficient_credits"
+    assert reconcile().is_clean
+
+
+def test_a_run_that_is_given_back_meanwhile_has_no_result(
+    owner: Person, monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    def swept() -> None:
+        clock.advance(days=1)
+        runs.sweep()
+
+    meanwhile(monkeypatch, swept)
+    answer = owner.calls().post(RUN, {}, idempotency_key="k")
+    assert (answer.status, answer.code) == (500, "tool_failed")
+    assert owner.values == ("100", "0", "0")
+    again = owner.calls().post(RUN, {}, idempotency_key="k")
+    assert "result" not in again.json
+    assert reconcile().is_clean
+
+
+def test_what_the_kernel_did_not_count_costs_the_least(owner: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runner.run
+    monkeypatch.setattr(
+        runner,
+        "run",
+        lambda *of: replace(run(*of), cpu_seconds=run(*of).cpu_seconds * 0, peak_memory_bytes=0),
+    )
+    assert owner.calls().post(RUN, {})["credits"]["charged"] == "3"
+
+
+def test_a_free_estimate_runs_nothing(owner: Person) -> None:
+    before = written()
+    answer = owner.calls().post("/api/billing/estimate", {"operation": PROBE.slug, "inputs": {"how": "refuse"}})
+    assert answer.status == 200, answer
+    assert "result" not in answer.json
+    assert written() == before
+
+
+def test_a_page_takes_so_many_runs_a_minute(owner: Person, settings: Any) -> None:
+    settings.API_WRITES_PER_MINUTE = 2
+    browser = owner.browser()
+    answers = [
+        browser.post(PAGE, {"inputs": '{"how": "refuse"}', "key": f"{n}"}, headers={"X-Part": "outcome"})
+        for n in range(4)
+    ]
+    assert [one.status_code for one in answers] == [422, 422, 429, 429]
+    assert "Too many requests" in answers[-1].content.decode()
+    assert ToolRun.objects.count() == 2
+    assert Entry.objects.filter(account_id=owner.account).count() == 1 + 2 * 2
