@@ -33,6 +33,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "billing.add_plan",
         "billing.change_plan",
         "tools_registry.add_toolcost",
+        "tools_registry.change_toolswitch",
         "generations.add_settlementrule",
         "generations.change_settlementrule",
         "generations.change_route",
