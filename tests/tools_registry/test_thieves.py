@@ -175,7 +175,7 @@ def test_a_run_goes_to_no_other_account_hold_or_line(probe: Tool, purse: Purse) 
 def test_the_line_of_a_charge_says_the_whole_amount(probe: Tool, purse: Purse) -> None:
     made, _ = start(purse)
     ledger.post_one(purse.id, steps.Capture(actor="tool", hold=made.hold_id, owner="tool", amount=3 * CREDIT))
-    with pytest.raises(DatabaseError, match="is succeeded|within"):
+    with pytest.raises(DatabaseError, match=r"is succeeded|within"):
         _sql(
             "UPDATE tools_registry_toolrun SET state = 'succeeded', entry_id = %s, charged_amount = 0, "
             "cpu_seconds = 0, wall_seconds = 0, peak_memory_bytes = 0, ended_at = now() WHERE id = %s",
