@@ -405,6 +405,7 @@ def _read(request: Any) -> tuple[Any, dict[str, tuple[str, bytes]]]:
         return data, {}
     texts, sent = request.POST, uploads.sent(request.FILES)
     wrong = {name: ["Give this once."] for of in (texts, request.FILES) for name, all_of in of.lists() if all_of[1:]}
+    wrong |= {name: ["Give this once."] for name in texts if name in request.FILES}
     known = {"inputs", "csrfmiddlewaretoken"}
     wrong |= {name: ["Send the inputs as JSON, under `inputs`."] for name in texts if name not in known}
     _, written = sent.pop("inputs", ("", b""))
@@ -538,6 +539,10 @@ SHOWN = ("image/png", "image/svg+xml")
 
 class RunFile(OfRun):
     """A file that a run made; pictures can be shown, everything else is saved."""
+
+    def perform_content_negotiation(self, request: Any, force: bool = False) -> Any:
+        # A file is of its own kind, whatever was asked for; only a refusal is written here.
+        return super().perform_content_negotiation(request, force=True)
 
     @describe(
         {(200, "application/octet-stream"): {"type": "string", "format": "binary"}},

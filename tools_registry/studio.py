@@ -268,15 +268,20 @@ def _plain(value: Any) -> Any:
     raise ValueError(f"{type(value).__name__} is no JSON.")
 
 
-def _storable(value: Any) -> Any:
-    """The same, with no text that PostgreSQL could not keep: no NUL, no half of a character."""
+def _storable(value: Any, depth: int = 0) -> Any:
+    """The same, with no text that PostgreSQL could not keep: no NUL, no half of a character. Raises ValueError for what
+    is nested so deeply that a page could not be drawn of it.
+    """
+    if depth > DEPTH_MAX:
+        raise ValueError("The answer is nested too deeply.")
     if isinstance(value, str):
         return _UNSTORABLE.sub("�", value)
     if isinstance(value, dict):
-        return {_storable(name): _storable(one) for name, one in value.items()}
-    return [_storable(one) for one in value] if isinstance(value, list) else value
+        return {_storable(name): _storable(one, depth + 1) for name, one in value.items()}
+    return [_storable(one, depth + 1) for one in value] if isinstance(value, list) else value
 
 
+DEPTH_MAX = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

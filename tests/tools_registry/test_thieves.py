@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,7 @@ from billing.reconcile import reconcile
 from tests.billing.purse import Purse
 from tests.conftest import Clock
 from tests.tools_registry.test_runs import CREDIT, probe, probe_runner, purse, run, start
-from tools_registry import blocks, runner, runs, tasks
+from tools_registry import blocks, registry, runner, runs, studio, tasks
 from tools_registry.models import ToolRun
 from tools_registry.studio import BadInput, Tool
 from tools_registry.studios import sheets
@@ -223,3 +224,26 @@ def test_a_cell_is_never_worked_out(cell: str) -> None:
 def test_a_number_of_thousands_of_digits_is_a_wrong_file(name: str, content: bytes) -> None:
     with pytest.raises(BadInput):
         manifests.read("manifest", name, content, "auto")
+
+
+@pytest.mark.parametrize("slug", ["catalog", "dashboards", "quality", "pipelines"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"id,n\n" + b"".join(b"%d,%s\n" % (n, b"9" * 400) for n in range(20))),
+        ("a.csv", b"id,n\n" + b"".join(b"%d,1%de308\n" % (n, n % 7) for n in range(20))),
+        ("a.csv", b"id,n\n" + b"".join(b"%d,-1.5e308\n" % n for n in range(20))),
+        ("a.csv", b"id,n\n" + b"7,1.7e308\n" * 20),
+        ("a.csv", b"id,n\n" + b"7,1e119\n" * 20),
+        ("a.json", b'[{"id": 1, "\\udfff": "\\ud800"}, {"id": 2, "\\udfff": "a"}]'),
+    ],
+)
+def test_odd_numbers_and_halves_of_letters_break_no_tool(slug: str, name: str, content: bytes) -> None:
+    tool = registry.TOOLS[f"data-studio/{slug}"]
+    inputs = {"steps": [{"name": "t", "kind": "source"}, {"name": "o", "kind": "sink", "inputs": "t"}]}
+    charts = {"charts": [{"kind": "bars", "x": "id", "y": "n", "aggregate": how} for how in ("sum", "mean", "median")]}
+    given = {"pipelines": inputs, "dashboards": charts}.get(slug, {})
+    cleaned, files = tool.clean_with_files(given, {"table": (name, content)})
+    assert tool.function is not None
+    with suppress(BadInput):
+        studio.decode(studio.encode(tool.function(cleaned, files)))

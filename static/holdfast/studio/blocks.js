@@ -88,7 +88,7 @@ function findings(block) {
   const rows = list(block.rows);
   if (!rows.length) return [make("p", { class: "in good" }, icon("check"), text(block.none) || "Nothing was found.")];
   const shown = rows.slice(0, ROWS_MAX).map(row => {
-    const [word, kind] = Object.hasOwn(SEVERITIES, row.severity) ? SEVERITIES[row.severity] : SEVERITIES.info;
+    const [word, kind] = Object.keys(SEVERITIES).includes(row.severity) ? SEVERITIES[row.severity] : SEVERITIES.info;
     const told = make("div", { class: "told" }, make("b", {}, text(row.title)));
     if (row.where) told.append(" ", make("code", {}, text(row.where)));
     if (row.text) told.append(make("p", {}, text(row.text)));
@@ -152,7 +152,7 @@ function buttons(block, id) {
 export function draw(blocks) {
   const whole = document.createDocumentFragment();
   for (const block of list(blocks)) {
-    if (!block || !Object.hasOwn(DRAW, block.kind)) continue;
+    if (!block || !Object.keys(DRAW).includes(block.kind)) continue;
     const id = "live-" + (counted += 1);
     const section = make("section", { class: "card block " + block.kind + "-block" });
     const extra = buttons(block, id);

@@ -145,3 +145,34 @@ def test_a_page_takes_so_many_runs_a_minute(owner: Person, settings: Any) -> Non
     assert "Too many requests" in answers[-1].content.decode()
     assert ToolRun.objects.count() == 2
     assert Entry.objects.filter(account_id=owner.account).count() == 1 + 2 * 2
+
+
+def test_inputs_that_come_twice_are_refused(owner: Person) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="inputs"; filename="a.json"\r\n\r\n{"how": "refuse"}\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="inputs"\r\n\r\n{"how": "well"}\r\n--b--\r\n'
+    )
+    answer = owner.calls().send("POST", RUN, body, "multipart/form-data; boundary=b")
+    assert (answer.status, answer["fields"]) == (422, {"inputs": ["Give this once."]})
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "image/svg+xml", "*/*", "text/html,application/xhtml+xml"])
+def test_a_file_comes_whatever_kind_is_asked_for(owner: Person, accept: str) -> None:
+    caller = owner.calls()
+    url = caller.post(RUN, {})["files"][0]["url"]
+    response = caller.client.get(url, headers=caller.headers | {"Accept": accept})
+    assert (response.status_code, response.content) == (200, b"how\nwell\n")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_a_run_is_only_posted(owner: Person, method: str) -> None:
+    before = written()
+    answer = owner.calls().send(method, RUN, {})
+    assert answer.status in ((200, 405) if method == "OPTIONS" else (405,)), answer
+    assert written() == before
+
+
+def test_an_answer_in_another_kind_is_refused_before_the_run(owner: Person) -> None:
+    before = written()
+    assert owner.calls().post(RUN, {}, accept="text/html").status == 406
+    assert written() == before

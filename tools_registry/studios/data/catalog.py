@@ -203,8 +203,9 @@ def _statistics(seen: Profile) -> dict[str, Any]:
     if seen.kind in ("integer", "decimal"):
         numbers: list[float] = []
         for value, count in seen.values.items():
-            if seen.kind_of(value) == seen.kind:
-                numbers += [kinds.number_of(value, seen.ways[value])] * count
+            number = kinds.number_of(value, seen.ways[value])
+            if seen.kind_of(value) == seen.kind and abs(number) < kinds.NUMBER_MAX:
+                numbers += [number] * count
         numbers.sort()
         if not numbers:
             return {}

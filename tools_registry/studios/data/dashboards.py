@@ -148,7 +148,7 @@ def _column(cells: list[str | None]) -> Column:
                 days[value] = day.isoformat()
     texts = [cell.strip() if cell else "" for cell in cells]
     found = [numbers.get(text) for text in texts]
-    finite = [one if one is not None and math.isfinite(one) else None for one in found]
+    finite = [one if one is not None and abs(one) < kinds.NUMBER_MAX else None for one in found]
     return Column(seen.kind, texts, finite, [days.get(text, "") for text in texts])
 
 

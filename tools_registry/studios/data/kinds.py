@@ -72,6 +72,10 @@ def kind_of(value: str) -> str:
     return KINDS[way_of(value)]
 
 
+# From here on sums and squares leave what a float can hold.
+NUMBER_MAX = 1e120
+
+
 def number_of(value: str, way: str) -> float:
     """The number that is written that way."""
     if way in ("whole", "point", "padded"):

@@ -237,7 +237,7 @@ def name_columns(head: Sequence[str]) -> tuple[list[str], list[str]]:
     said: list[str] = []
     taken: set[str] = set()
     for number, written in enumerate(head, start=1):
-        plain = " ".join(written.split())[:200]
+        plain = " ".join(written.encode("utf-8", "replace").decode().split())[:200]
         name = plain or f"column_{number}"
         if not plain:
             said.append(f"Column {number} has no heading; it is called {name} here.")
