@@ -950,6 +950,11 @@ def test_a_change_of_a_plan_stands(change: PlanChange) -> None:
     assert refused_by(f"DELETE FROM billing_planchange WHERE id = '{change.id}'") == "plan_change_never_deleted"
 
 
+def test_a_plan_stays_free_or_paid(shop: Shop) -> None:
+    run("UPDATE billing_plan SET price_minor = price_minor + 1 WHERE price_minor > 0")
+    assert refused_by("UPDATE billing_plan SET price_minor = 0 WHERE price_minor > 0") == "plan_stays_free_or_paid"
+
+
 def test_an_invoice_pays_for_one_period(shop: Shop) -> None:
     run(shop.changed("allocation", "stripe_invoice = 'in_1'"))
     again = shop.copied("allocation", period="upgrade in_1", stripe_invoice="in_1", payment_id=None)

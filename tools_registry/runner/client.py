@@ -40,6 +40,7 @@ from .server import MESSAGE_BYTES_MAX, STUDIOS
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUEUE_SECONDS_MAX = 60.0  # how long a run waits for its turn
 SENTENCES_MAX = 100
+ENDING_SECONDS = 1.0  # between a server's last word and its end
 TRIES = 2  # a function is pure: a run whose server died is begun once more
 
 
@@ -92,6 +93,7 @@ class Runner:
                     return _nothing("time", f"No run could begin within {QUEUE_SECONDS_MAX:.0f} seconds.")
                 except ServerEnded:
                     os.lseek(given, 0, os.SEEK_SET)
+                    self._see_it_end()
                 finally:
                     os.close(room)
         finally:
@@ -152,6 +154,14 @@ class Runner:
             )
         ours.settimeout(QUEUE_SECONDS_MAX)
         return process, ours
+
+    def _see_it_end(self) -> None:
+        """A server of our own that is ending has ended, so that the next try finds another. Its sockets close first."""
+        with self._lock:
+            process = self._own[0] if self._own is not None else None
+        if process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING_SECONDS)
 
     def _end_own(self) -> None:
         if self._own is not None:

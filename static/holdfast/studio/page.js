@@ -384,7 +384,11 @@ function follow(isAtOnce) {
   waiting = setTimeout(followNow, 120);
 }
 
+/* Who leaves within that moment has written it all the same. */
+addEventListener("pagehide", () => { if (waiting) keep(inputs()); });
+
 function followNow() {
+  waiting = 0;
   const values = inputs();
   showWrong({ ...problems(values), ...said });
   summarise();

@@ -232,7 +232,7 @@ def test_nothing_outlives_its_owner(number: signal.Signals) -> None:
     owner = psutil.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stderr=subprocess.DEVNULL)
     started = until(lambda: len(found := owner.children(recursive=True)) >= 3 and found, 20, "server and two runs")
     owner.send_signal(number)
-    owner.wait(5)
+    owner.wait(20)
     until(lambda: not any(one.is_running() for one in started), 5, "none of them is left")
 
 
