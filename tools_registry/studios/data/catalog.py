@@ -574,7 +574,7 @@ TOOL = Tool(
         "owner": "Sales operations",
         "columns": [
             {
-                "table": "orders",
+                "table": "",
                 "column": "amount",
                 "description": "What the customer pays, in pounds, with VAT",
                 "owner": "Finance",
