@@ -17,11 +17,11 @@ from tests.instance import Instance
 
 DEMO, EMPTY, CAREFUL = "demo@holdfast.example", "empty@holdfast.example", "careful@people.test"
 PASSWORD = "holdfast-demo"
-FORGETFUL, GUARDED = "forgetful@people.test", "guarded@people.test"
+FORGETFUL, GUARDED, FILMMAKER = "forgetful@people.test", "guarded@people.test", "filmmaker@people.test"
 # In one process: each takes seconds to start.
 PEOPLE = f"""
 from billing import credits, ledger, people
-for email in {[CAREFUL, FORGETFUL, GUARDED]!r}:
+for email in {[CAREFUL, FORGETFUL, GUARDED, FILMMAKER]!r}:
     made = people.make_person(email, password={PASSWORD!r})
     amount = credits.parse("20")
     ledger.grant(people.open_account(made).id, amount=amount, source="gift", reason="For the browser's tests")
@@ -34,7 +34,7 @@ LEAVING = re.compile(r"htmx:(sendAbort|afterRequest)")
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
-    """Everything running, with the demo people and three more, who have 20 credits each."""
+    """Everything running, with the demo people and four more, who have 20 credits each."""
     with tempfile.TemporaryDirectory(prefix="holdfast-browser-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         running = Instance(Path(name) / "data")

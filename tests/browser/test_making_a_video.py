@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.instance import Instance
 
-from .conftest import CAREFUL, DEMO, EMPTY, Visit
+from .conftest import CAREFUL, DEMO, EMPTY, FILMMAKER, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -59,7 +59,7 @@ def test_the_price_follows_the_form(visit: Visit) -> None:
 
 
 def test_a_video_is_made_plays_and_costs_exactly_its_price(visit: Visit) -> None:
-    page = visit("/generate", DEMO)
+    page = visit("/generate", FILMMAKER)  # nobody else's charges are among hers
     before = available(page)
     ask_for(page, "A lighthouse at dawn, gulls over the rocks")
     start(page)

@@ -188,10 +188,10 @@ class Campaign:
 
     def storm(self) -> None:
         """Everything was posted and everything was killed; both workers run again."""
-        self.began = time.monotonic()
         self.second = Second(self.port)
         # What follows runs beside the posting, and takes its own chances: each is repeatable by the seed.
         with self._meddling():
+            self.began = time.monotonic()
             posting = threading.Thread(target=self._post_all, args=(random.Random(self.seed + 1),))
             posting.start()
             self._kill_in_turn()
@@ -257,17 +257,18 @@ class Campaign:
 
     @contextlib.contextmanager
     def _meddling(self) -> Iterator[None]:
-        """Tasks are queued again and jobs woken, again and again."""
+        """Tasks are queued again and jobs woken, again and again, from the moment that there are jobs."""
         command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", MEDDLER % {"seed": self.seed}]
         with subprocess.Popen(
             command, cwd=ROOT, env=self.port.instance.environment, stdout=subprocess.PIPE, text=True
         ) as meddler:
+            assert meddler.stdout
             try:
+                meddler.stdout.readline()  # it takes seconds to begin where the machine is busy
                 yield
             finally:
                 meddler.kill()
-                assert meddler.stdout
-                self.meddled = 2 * len(meddler.stdout.readlines())
+                self.meddled = sum(2 for said in meddler.stdout if int(said))
         if not self.meddled:
             self.broken.append("nothing was queued again and nobody was woken")
 

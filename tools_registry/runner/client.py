@@ -71,8 +71,9 @@ class Runner:
         self._joined: socket.socket | None = None
         self._own: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._lock = threading.Lock()
+        self._over = False
         os.register_at_fork(after_in_child=self._forget)
-        atexit.register(self.close)
+        atexit.register(self._close_for_good)
 
     def run(self, function: str, inputs: dict[str, Any], files: dict[str, bytes], limits: Limits) -> Ran:
         """The function was called in a child of its own. Raises ValueError for a path outside the studios.
@@ -136,6 +137,8 @@ class Runner:
         if self._joined is not None:
             return self._joined
         with self._lock:
+            if self._over:
+                raise ServerEnded
             if self._own is None or self._own[0].poll() is not None:
                 self._end_own()
                 self._own = self._start()
@@ -179,6 +182,11 @@ class Runner:
         """A server of this process's own has ended, and with it every run."""
         with self._lock:
             self._end_own()
+
+    def _close_for_good(self) -> None:
+        """As `close`, at this process's end: a run that a thread still waits for starts no server anew."""
+        self._over = True
+        self.close()
 
     def _forget(self) -> None:
         """In a forked process: the server that its parent started ends with its parent, so it is not ours."""

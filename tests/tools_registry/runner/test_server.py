@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -220,9 +221,10 @@ def test_no_stranger_is_taken_for_a_door(fresh: Runner) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_its_owner(number: signal.Signals) -> None:
     script = f"""
-        import threading, time
+        import signal, threading, time
         from tools_registry.runner import Runner
         from tools_registry.studio import Limits
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
         runner = Runner({ALSO!r})
         limits = Limits(cpu_seconds=5, seconds=1000)
         for _ in range(2):
@@ -234,6 +236,14 @@ def test_nothing_outlives_its_owner(number: signal.Signals) -> None:
     owner.send_signal(number)
     owner.wait(20)
     until(lambda: not any(one.is_running() for one in started), 5, "none of them is left")
+    # A thread that tries again at the end would leave a server that nobody closes.
+    assert not [one for one in psutil.process_iter(["cmdline"]) if f"{owner.pid}" in after(one, "--parent")]
+
+
+def after(process: psutil.Process, word: str) -> list[str]:
+    """What follows this word in the process's command."""
+    said = process.info["cmdline"] or []
+    return [following for one, following in itertools.pairwise(said) if one == word]
 
 
 def test_a_forked_process_has_a_server_of_its_own(fresh: Runner) -> None:
