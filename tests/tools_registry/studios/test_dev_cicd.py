@@ -55,6 +55,23 @@ def test_the_example_is_what_was_asked_for() -> None:
     assert {one["severity"] for one in result.result["findings"]} <= {"low", "info"}
 
 
+def test_the_checks_to_require_are_called_as_github_calls_them() -> None:
+    """A required check that nothing reports blocks every merge."""
+    asked = {"jobs": ["lint", "test", "build", "scan", "container"], "triggers": ["pull_request"]}
+    workflow, result = built(**asked, versions=["3.12", "3.13"], systems=["ubuntu", "macos"])
+    (said,) = [one for one in result.result["next"] if "checks" in one]
+    names = said.partition(": ")[2].removesuffix(".").split("; ")
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
+    real = {job["name"] for name, job in workflow["jobs"].items() if name not in ("test", "container")}
+    for version, system in itertools.product(matrix["version"], matrix["os"]):
+        called = workflow["jobs"]["test"]["name"].replace("${{ matrix.version }}", version)
+        real.add(called.replace("${{ matrix.os }}", system))
+    assert set(names) == real
+    assert "Test (3.13, macos-15)" in names
+    _, result = built(**asked, versions=["3.13"])
+    assert "require these checks before a merge: Lint; Test; Build; Scan dependencies." in result.result["next"][-1]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_pipeline_fits_the_schema_and_our_rules(language: str) -> None:
     for manager in ("auto", *LANGUAGES[language].managers):

@@ -496,10 +496,21 @@ def _next(inputs: Mapping[str, Any]) -> list[str]:
     if _manager(inputs) in ("maven", "gradle") and {"lint", "scan"} & set(inputs["jobs"]):
         said.append("Add the Checkstyle and OWASP dependency-check plugins to the build, which lint and scan use.")
     if "pull_request" in inputs["triggers"]:
-        required = [JOBS[one].partition(",")[0] for one in inputs["jobs"] if one in ("lint", "test", "scan")]
+        required = [name for one in MAKERS if one in inputs["jobs"] for name in _checks(one, inputs)]
         if required:
-            said.append(f"Under Settings → Rules require these checks before a merge: {', '.join(required)}.")
+            said.append(f"Under Settings → Rules require these checks before a merge: {'; '.join(required)}.")
     return said
+
+
+def _checks(job: str, inputs: Mapping[str, Any]) -> list[str]:
+    """What GitHub calls the job's checks, each of a matrix by itself; a name that no check has would block every merge."""
+    if job not in ("lint", "test", "build", "scan"):
+        return []
+    made = MAKERS[job](inputs)
+    matrix = made.get("strategy", {}).get("matrix")
+    if matrix is None:
+        return [made["name"]]
+    return [f"Test ({version}, {system})" for system in matrix["os"] for version in matrix["version"]]
 
 
 def _dependabot(inputs: Mapping[str, Any]) -> str:
