@@ -122,6 +122,27 @@ def test_only_those_may_call_who_said_so() -> None:
     assert "ports" not in compose["services"]["web"]
 
 
+def test_the_closed_network_lets_the_certificate_be_made() -> None:
+    """cert-manager proves the domain by a pod in this namespace, which the controller has to reach."""
+    found = judge("kubernetes", bundle({**TOOL.example, "ingress_namespace": "edge"})[0])
+    policy = found["NetworkPolicy", "nothing-but-acme"]["spec"]
+    assert policy["podSelector"] == {"matchLabels": {"acme.cert-manager.io/http01-solver": "true"}}
+    (rule,) = policy["ingress"]
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge"}}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8089}]
+    without = judge("kubernetes", bundle({**TOOL.example, "domain": ""})[0])
+    assert ("NetworkPolicy", "nothing-but-acme") not in without
+
+
+def test_a_retired_ingress_controller_is_a_risk_and_no_default() -> None:
+    def rules(**more: str) -> dict[str, str]:
+        return {one["rule"]: one["severity"] for one in bundle({**TOOL.example, **more})[1].result["risks"]}
+
+    assert "retired-ingress" not in rules()
+    assert rules(ingress_class="nginx", ingress_namespace="ingress-nginx")["retired-ingress"] == "high"
+    assert rules(ingress_class="nginx", ingress_namespace="edge")["retired-ingress"] == "low"
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("database", ["none", "postgresql", "mysql", "elsewhere"])
 @pytest.mark.parametrize("rights", ["none", "root", "privileged"])

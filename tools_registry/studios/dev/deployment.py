@@ -56,7 +56,7 @@ TARGETS = {
 }
 MAKERS = {"compose": compose.bundle, "kubernetes": kubernetes.bundle, "vm": machine.bundle}
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
-RESERVED = {"database", "proxy", "migrate", "backup", "nothing", "backups", "secrets"}
+RESERVED = {"database", "proxy", "migrate", "backup", "nothing", "nothing-but-acme", "backups", "secrets"}
 SYSTEM = {
     "root",
     "daemon",
@@ -420,6 +420,19 @@ def _risks(app: App, target: str, moved: Sequence[tuple[int, str, str]]) -> list
             said,
             "Give it a domain.",
         )
+    if target == "kubernetes" and app.public and app.ingress_class == "nginx":
+        said = (
+            "Kubernetes’ own ingress-nginx is retired: since March 2026 nobody mends what is found in it. "
+            "Other controllers of this class, such as F5’s, are kept."
+        )
+        say(
+            "high" if app.ingress_namespace == "ingress-nginx" else "low",
+            "retired-ingress",
+            "The ingress controller may be one that nobody mends",
+            "the app",
+            said,
+            "Move to one that is kept, such as Traefik, HAProxy, or a gateway of the Gateway API.",
+        )
     if app.is_database_ours:
         if not app.backup_days:
             say("high", "no-backup", "The database has no backup", "database", "", "Keep at least seven days.")
@@ -767,10 +780,8 @@ TOOL = Tool(
             "Run in the first service’s image before the app starts.",
             500,
         ),
-        _short("ingress_class", "Ingress class", "Kubernetes only.", 30, default="nginx"),
-        _short(
-            "ingress_namespace", "Namespace of the ingress controller", "Kubernetes only.", 30, default="ingress-nginx"
-        ),
+        _short("ingress_class", "Ingress class", "Kubernetes only.", 30, default="traefik"),
+        _short("ingress_namespace", "Namespace of the ingress controller", "Kubernetes only.", 30, default="traefik"),
     ),
     function=run,
     example={

@@ -234,6 +234,13 @@ def _network(app: App) -> list[Manifest]:
         ingress = [{"from": callers, "ports": [{"protocol": "TCP", "port": port}]}] if callers and port else []
         spec = {"podSelector": _picked(name), "policyTypes": both, "ingress": ingress, "egress": egress}
         found.append(_named(app, "NetworkPolicy", "networking.k8s.io/v1", name, spec=spec))
+    if app.domain and app.public:
+        # The pods with which cert-manager answers for the domain (HTTP-01) listen on 8089; without them no certificate.
+        solvers = {"matchLabels": {"acme.cert-manager.io/http01-solver": "true"}}
+        door = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": app.ingress_namespace}}}
+        rule = {"from": [door], "ports": [{"protocol": "TCP", "port": 8089}]}
+        spec = {"podSelector": solvers, "policyTypes": ["Ingress"], "ingress": [rule]}
+        found.append(_named(app, "NetworkPolicy", "networking.k8s.io/v1", "nothing-but-acme", spec=spec))
     return found
 
 
