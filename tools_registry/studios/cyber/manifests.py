@@ -150,6 +150,13 @@ def _requirements(text: str, name: str) -> tuple[list[Package], list[str]]:
     remarks: list[str] = []
     lines = text.splitlines()
     number = 0
+
+    def link(line: str, where: str) -> None:
+        found = _from_link(line, where)
+        packages.extend(found)
+        if not found:
+            remarks.append(f"{where}: {line[:120]} names no package, so it is not looked at.")
+
     while number < len(lines) and len(packages) <= PACKAGES_MAX:
         first, whole = number + 1, lines[number]
         while whole.rstrip().endswith("\\") and number + 1 < len(lines):
@@ -165,15 +172,15 @@ def _requirements(text: str, name: str) -> tuple[list[Package], list[str]]:
         if line.startswith("-"):
             found = re.match(r"(?:-e|--editable)[ =]?(.*)", line)
             if found:
-                packages += _from_link(found[1].strip(), where)
+                link(found[1].strip(), where)
             elif re.match(r"-[rc]|--requirement|--constraint", line):
                 remarks.append(f"{where}: {line[:120]} is another file; send it too if it is to be looked at.")
             continue
         line = re.split(r"\s--(?:hash|global-option|config-settings|install-option)", line)[0].strip()
         if len(line) > LINE_LETTERS:
             raise _Wrong(f"Line {first}: at most {LINE_LETTERS:,} letters a line.")
-        if re.match(r"(?:[a-z+]+://|\.{0,2}/)", line):
-            packages += _from_link(line, where)
+        if re.match(r"(?:[a-z+]+:/|\.{0,2}/|\.$|~)", line):
+            link(line, where)
             continue
         packages.append(_required(line, where, f"Line {first}"))
     return packages, remarks
@@ -186,9 +193,12 @@ def _required(line: str, where: str, place: str, is_dev: bool = False) -> Packag
         said = str(error).splitlines()[0]
         raise _Wrong(f"{place}: “{line[:80]}” is no requirement (PEP 508): {said}.") from error
     remark = f"only where {asked.marker}" if asked.marker else ""
-    if asked.url:
-        remark = f"from {asked.url[:120]}"
     exact, least = _bounds(asked.specifier)
+    if asked.url:
+        wheel = _WHEEL.search(asked.url)
+        if wheel:
+            return Package("PyPI", asked.name, wheel[2], wheel[2], where, True, is_dev, remark="from a link to a wheel")
+        remark = f"from {asked.url[:120]}"
     written = str(asked.specifier)
     return Package("PyPI", asked.name, exact, written, where, True, is_dev, least=least, remark=remark)
 
@@ -206,9 +216,12 @@ def _bounds(asked: SpecifierSet) -> tuple[str, str]:
     return exact, "" if exact else least
 
 
+_WHEEL = re.compile(r"/([A-Za-z0-9_.]+)-(\d[A-Za-z0-9_.!+]*)-[^/]*\.whl")
+
+
 def _from_link(link: str, where: str) -> list[Package]:
     named = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", link)
-    wheel = re.search(r"/([A-Za-z0-9_.]+)-(\d[A-Za-z0-9_.!+]*)-[^/]*\.whl", link)
+    wheel = _WHEEL.search(link)
     if wheel:
         return [Package("PyPI", wheel[1], wheel[2], wheel[2], where, True, remark="from a link to a wheel")]
     if named:

@@ -503,7 +503,7 @@ def _next(inputs: Mapping[str, Any]) -> list[str]:
 
 
 def _checks(job: str, inputs: Mapping[str, Any]) -> list[str]:
-    """What GitHub calls the job's checks, each of a matrix by itself; a name that no check has would block every merge."""
+    """What GitHub calls the job’s checks, each of a matrix by itself. One that nothing reports blocks every merge."""
     if job not in ("lint", "test", "build", "scan"):
         return []
     made = MAKERS[job](inputs)
