@@ -1199,7 +1199,8 @@ class Allocation(models.Model):
     account = of_account()
     enrollment = in_account("billing.Enrollment")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
-    # What it is for: "free 2026-11" (the month in which it begins), "month sub_… 2026-11-21", "upgrade in_…", "trial".
+    # What it is for: "free 2026-11" (the month in which it begins), "month sub_… 2026-11-21 08:00:00", "upgrade in_…",
+    # "trial".
     period = models.CharField(max_length=255)
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()

@@ -387,8 +387,10 @@ def allocate_month(enrollment: UUID, plan: Plan, period: Period, sold: Sold, sub
     with locked(enrollment) as (row, others):
         _note(row, "stripe_subscription", subscription)
         _compare(row, plan, sold)
-        name = f"month {subscription} {period.start:%Y-%m-%d}"
-        if Allocation.objects.filter(account=row.account_id, period=name).exists():
+        # Two can begin on one day: a plan that was renewed, paused at Stripe, and gone on with.
+        name = f"month {subscription} {period.start:%Y-%m-%d %H:%M:%S}"
+        months = Allocation.objects.filter(account=row.account_id, period__startswith=f"month {subscription} ")
+        if months.filter(starts_at=period.start).exists():
             return "was granted before"
         if row.is_second and row.undone_at is not None:
             row.undone_at = None  # this money goes back as well

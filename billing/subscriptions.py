@@ -140,9 +140,8 @@ def subscribe(
             raise PlanNotOffered(fields={"plan": ["This plan is not offered."]})
         if Account.objects.get(id=account).is_frozen:
             raise checkout.BuyingFrozen
+        _refuse_another(account)
         mine = Enrollment.objects.filter(account=account)
-        if mine.filter(state__in=plans.IN_FORCE, plan__price_minor__gt=0).exists():
-            raise AlreadySubscribed
         begun = mine.filter(
             stripe_subscription=None, plan__price_minor__gt=0, started_at__gt=now() - timedelta(hours=1)
         )
@@ -156,8 +155,16 @@ def subscribe(
     row = Enrollment.objects.select_related("plan").get(account=account, id=repeat.made if repeat else id)
     if row.state == State.PENDING and not row.checkout_url:
         _give_up_earlier(row)
+        # A repeat may come long after its first request, which could open no page; a plan was paid for in between.
+        _refuse_another(account)
         _open_session(row, user.email, site, success_url, cancel_url)
     return row, repeat
+
+
+def _refuse_another(account: UUID) -> None:
+    """Raises AlreadySubscribed where the account has a plan that is paid for."""
+    if Enrollment.objects.filter(account=account, state__in=plans.IN_FORCE, plan__price_minor__gt=0).exists():
+        raise AlreadySubscribed
 
 
 def _give_up_earlier(row: Enrollment) -> None:

@@ -342,7 +342,38 @@ def test_of_pages_opened_at_once_one_can_be_paid(town: MayAsk) -> None:
     assert Enrollment.objects.filter(state="pending").count() == 1
 
 
+def test_a_repeat_opens_no_page_beside_the_plan_that_was_paid_for_meanwhile(town: MayAsk) -> None:
+    """Else whoever kept its key would pay for a second plan, and spend its credits until its money is back."""
+    here = town(BY_EVENTS)
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    for is_heard in (False, True):
+        if is_heard:
+            here.hear()
+        with pytest.raises(subscriptions.AlreadySubscribed):
+            subscriptions.subscribe(here.purse.id, "pro", user=here.person, site="https://desk.test", key=a_key(here))
+    sessions = subscriptions.checkout.client().v1.checkout.sessions.list({"limit": 50}).data
+    assert [one.status for one in sessions] == ["complete"]
+    assert not Enrollment.objects.filter(account=here.purse.id).exclude(checkout_url="").exclude(state="active").exists()
+
+
 # What else is tried for credits
+
+
+def test_two_months_that_begin_on_one_day_are_two(town: MayAsk) -> None:
+    """Renewed in the morning, paused by staff at Stripe, gone on with in the evening: paid twice, granted twice."""
+    here = town("last first and twice")
+    here.go_to("2027-04-10 08:00")
+    here.subscribe("supporter")
+    here.hear()
+    here.go_to("2027-05-10 08:01")
+    here.pause()
+    here.hear()
+    here.go_to("2027-05-10 19:00")
+    here.go_on()
+    here.hear()
+    assert paid_at_stripe(here) == [4500, 4500, 4500]
+    assert (here.purse.available, here.stands) == (6000 * MICRO, "supporter")
 
 
 def test_a_page_that_was_given_up_grants_no_second_trial(town: MayAsk) -> None:
