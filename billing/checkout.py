@@ -23,7 +23,7 @@ from django.core.cache import cache as shared
 from django.db import connection, transaction
 from django.http.request import validate_host
 
-from . import credits, errors, idempotency, ledger, money, refusals
+from . import credits, errors, idempotency, ledger, money, people, refusals
 from .clock import now
 from .models import Account, Customer, Pack, Purchase, Refunding, new_id
 
@@ -157,17 +157,20 @@ def buy(
 ) -> tuple[Purchase, ledger.Repeat | None]:
     """A purchase of the pack, OPEN with the address at which it is paid; a repeat of the key gives the first one.
 
-    `keeps_card`: the person agreed that the card is kept at Stripe for auto top-up.
+    `keeps_card`: the person, an owner, agreed that the card is kept at Stripe for auto top-up.
 
     `site` is our own address ("https://desk.example"), for the pages that people come back to.
 
     What is owed is no obstacle: what is bought settles it first. Raises PackNotOffered, NotSetUp, StripeUnavailable,
-    InvalidFields (an address that is not ours), AccountFrozen, TooManyPurchases, AccountNotFound.
+    InvalidFields (an address that is not ours), OwnersOnly, AccountFrozen, TooManyPurchases, AccountNotFound.
     """
     if not settings.STRIPE_IS_SET_UP:
         raise NotSetUp
     for name, address in (("success_url", success_url), ("cancel_url", cancel_url)):
         check_address(name, address)
+    if keeps_card and people.role_in(user, account) != "owner":
+        # What auto top-up charges is its owners' to choose: not to be put in their card's place by a member.
+        raise refusals.OwnersOnly(reason="Which card auto top-up charges is for an owner to say.")
     id = key.made if key is not None else new_id()
 
     def write() -> None:

@@ -13,7 +13,7 @@ from django.http import Http404
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from . import audit, checkout, idempotency, money, packs, people, purchases
+from . import audit, checkout, idempotency, money, packs, people, purchases, refusals
 from .models import Pack, Purchase, new_id
 from .rest import AmountField, FlagField, MomentField, PageQuery, Strict, TextField, View, page, read, read_query
 from .schema import describe
@@ -190,7 +190,9 @@ class NewPurchase(Strict):
         max_length=2000, required=False, default="", allow_blank=True, help_text="On this site; for who does not pay"
     )
     keep_card = FlagField(
-        required=False, default=False, help_text=f"The person has read and agreed to this: {checkout.KEEPS_CARD}"
+        required=False,
+        default=False,
+        help_text=f"The person, an owner, has read and agreed to this: {checkout.KEEPS_CARD}",
     )
 
     def validate(self, fields: Any) -> Any:
@@ -216,6 +218,7 @@ class BuyCredits(View):
         is_keyed=True,
         refuses=(
             checkout.PackNotOffered,
+            refusals.OwnersOnly,
             checkout.BuyingFrozen,
             checkout.TooManyPurchases,
             checkout.NotSetUp,

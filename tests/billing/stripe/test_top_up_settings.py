@@ -148,6 +148,18 @@ def test_a_purchase_over_the_api_can_keep_the_card(owner: Person) -> None:
     ]
 
 
+def test_a_member_buys_and_puts_no_card_in_the_owners_place(owner: Person, member: Person) -> None:
+    caller = member.calls()
+    answer = caller.post("/api/payments/buy-credits", {"pack": "starter", "keep_card": True})
+    assert (answer.status, answer.code) == (403, "owners_only")
+    browser = member.browser()
+    browser.post("/account/choose", {"account": str(owner.account)})
+    said = browser.post("/account/credits/buy", {"pack": "starter", "key": "k", "keep_card": "on"}, follow=True)
+    assert "Only an owner of the account may do this." in text_of(said)
+    assert not Purchase.objects.exists()
+    assert caller.post("/api/payments/buy-credits", {"pack": "starter"}).status == 200
+
+
 # On the page
 
 
