@@ -434,7 +434,7 @@ class NewAutoTopUp(Strict):
     monthly_max_minor = WholeField(
         required=False,
         min_value=1,
-        max_value=99_999_999,
+        max_value=money.MINOR_MAX,
         help_text="Money, in the currency's smallest unit: the most of a UTC month, at least the pack's price",
     )
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 SIGNS = {"gbp": "£", "eur": "€", "usd": "$"}
 # Stripe's currencies that have no smaller unit: https://docs.stripe.com/currencies#zero-decimal
 WHOLE = {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"}
+# The most that Stripe takes at once: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+MINOR_MAX = 99_999_999
 
 
 def words(minor: int, currency: str) -> str:
@@ -34,11 +38,22 @@ def each(minor: int, credits: int, currency: str) -> str:
     return f"{tenths // 10}.{tenths % 10}{SMALLEST[name]}"
 
 
+def plain(minor: int, currency: str) -> str:
+    """The number alone, as fields take it and spreadsheets add it up: "1234.50", "-12.50"."""
+    if currency.lower() in WHOLE:
+        return str(minor)
+    return f"{'-' if minor < 0 else ''}{abs(minor) // 100}.{abs(minor) % 100:02d}"
+
+
+# Commas only where thousands are told apart: "12,50" is twelve and a half to many people, and is asked for again.
+_PLAIN = re.compile(r"([0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2})(?:\.([0-9]*))?", re.ASCII)
+
+
 def parse(text: str, currency: str) -> int:
     """The smallest units that `text`, a plain decimal such as "12.50", stands for. ValueError for anything else."""
     digits = 0 if currency.lower() in WHOLE else 2
-    whole, point, part = text.strip().replace(",", "").partition(".")
-    is_part = not point or (part.isascii() and part.isdecimal() and len(part) <= digits)
-    if not (whole.isascii() and whole.isdecimal() and len(whole) <= 6 and is_part):
+    match = _PLAIN.fullmatch(text.strip())
+    part = (match[2] or "") if match is not None else ""
+    if match is None or len(part) > digits:
         raise ValueError(f"Write an amount like 100{'.50' if digits else ''}.")
-    return int(whole) * 10**digits + int(part.ljust(digits, "0") or 0)
+    return int(match[1].replace(",", "")) * 10**digits + int(part.ljust(digits, "0") or 0)

@@ -169,11 +169,10 @@ def _top_up_form(sent: Any, account: UUID) -> TopUpForm | None:
     row = AutoTopUp.objects.select_related("pack").filter(account=account).first()
     written: dict[str, Any] = {"pack": "standard"}
     if row is not None:
-        maximum = money.words(row.month_max_minor, row.currency).lstrip("".join(money.SIGNS.values())).split()[0]
         written = {
             "below": credits.format(row.below),
             "pack": row.pack.slug,
-            "monthly_max_minor": maximum.replace(".00", ""),
+            "monthly_max_minor": money.plain(row.month_max_minor, row.currency).removesuffix(".00"),
             "is_on": row.is_on,
         }
     return TopUpForm(sent.POST if sent is not None else None, offered=offered, initial=written)

@@ -142,7 +142,7 @@ def _refuse_terms(pack: Pack, below: int, month_max_minor: int) -> None:
     if month_max_minor < pack.price_minor:
         price = money.words(pack.price_minor, pack.currency)
         wrong["monthly_max_minor"] = [f"One such pack costs {price}: choose at least that."]
-    elif month_max_minor > 99_999_999:
+    elif month_max_minor > money.MINOR_MAX:
         wrong["monthly_max_minor"] = ["Choose less than a million."]
     if wrong:
         raise refusals.InvalidFields(fields=wrong)

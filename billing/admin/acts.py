@@ -61,10 +61,6 @@ class CreditsField(forms.Field):
         return micro
 
 
-# Stripe's, in the smallest unit: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
-PRICE_MAX = 99_999_999
-
-
 class PriceField(forms.Field):
     """Money as a plain decimal; the cleaned value is whole smallest units. What would need rounding is refused."""
 
@@ -78,20 +74,13 @@ class PriceField(forms.Field):
         written = str(value or "").strip()
         if not written:
             return None
-        whole, point, part = written.partition(".")
-        digits = 0 if self.currency.lower() in prices.WHOLE else 2
-        is_plain = whole.isascii() and whole.isdecimal() and len(whole) <= 9
-        is_part = not point or (part.isascii() and part.isdecimal() and len(part) <= digits)
-        if not (is_plain and is_part):
-            raise forms.ValidationError(f"Write an amount like 25{'.50' if digits else ''}.", code="invalid_price")
-        minor = int(whole) * 10**digits + int((part or "0").ljust(digits, "0") or 0)
-        if minor > PRICE_MAX or (minor == 0 and not self.may_be_zero):
+        try:
+            minor = prices.parse(written, self.currency)
+        except ValueError as error:
+            raise forms.ValidationError(str(error), code="invalid_price") from error
+        if minor > prices.MINOR_MAX or (minor == 0 and not self.may_be_zero):
             raise forms.ValidationError("Write more than zero, and less than a million.", code="invalid_price")
         return minor
-
-    def written(self, minor: int) -> str:
-        """The amount as the field takes it."""
-        return str(minor) if self.currency.lower() in prices.WHOLE else f"{minor // 100}.{minor % 100:02d}"
 
 
 class ReasonField(forms.CharField):

@@ -102,18 +102,11 @@ def download(request: HttpRequest) -> HttpResponse:
     for month in found.months:
         sums = (month.opening, month.sold, month.given_back, month.recognised, month.closing)
         lost = credits.format(found.breakage[month.starts_on])
-        cells = [_plain(minor, month.currency) for minor in sums]
+        cells = [prices.plain(minor, month.currency) for minor in sums]
         writer.writerow([f"{month.starts_on:%Y-%m}", defused(month.currency), *cells, lost])
     response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="revenue-{found.at:%Y-%m-%d}.csv"'
     return response
-
-
-def _plain(minor: int, currency: str) -> str:
-    """A number that a spreadsheet adds up: "-12.50". Nobody's words, so not a formula."""
-    if currency.lower() in prices.WHOLE:
-        return str(minor)
-    return f"{'-' if minor < 0 else ''}{abs(minor) // 100}.{abs(minor) % 100:02d}"
 
 
 def signed(minor: int, currency: str) -> Any:

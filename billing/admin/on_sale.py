@@ -201,7 +201,7 @@ class Change(StaffAct):
             terms[name] = credits.format(terms[name]) if terms[name] is not None else ""
         if "features" in terms:
             terms["features"] = "\n".join(terms["features"])
-        return terms | {"price_minor": PriceField(currency=row.currency).written(row.price_minor)}
+        return terms | {"price_minor": prices.plain(row.price_minor, row.currency)}
 
     def terms(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         return {name: cleaned[name] for name in TITLES[self.of]}

@@ -79,7 +79,7 @@ class Refund(StaffAct):
 
     def initial(self, row: Any) -> dict[str, Any]:
         left = giving_back.left_minor(sale_of(row))
-        return {"amount_minor": PriceField(currency=row.currency).written(left)} if left > 0 else {}
+        return {"amount_minor": prices.plain(left, row.currency)} if left > 0 else {}
 
     def now(self, row: Any) -> list[Figure]:
         left = giving_back.left_minor(sale_of(row))
