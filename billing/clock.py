@@ -9,7 +9,10 @@ from django.db.models import DateTimeField, Func
 
 
 class Now(Func):
-    """The ledger's clock as an expression: real time, also after waiting for a lock."""
+    """The ledger's clock as an expression: real time, also after waiting for a lock.
+
+    It moves while a statement runs, so no index is read by it: what looks for a few due rows among many takes `now()`.
+    """
 
     function = "holdfast_now"
     output_field = DateTimeField()

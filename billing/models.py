@@ -992,6 +992,7 @@ class Refunding(models.Model):
                 name="refunding_restored_after_claw_back", condition=Q(is_restored=False) | Q(is_clawed_back=True)
             ),
         ]
+        indexes = [models.Index(name="refunding_to_send", fields=["created_at"], condition=Q(state="asked"))]
 
     def __str__(self) -> str:
         return self.stripe_refund or str(self.id)
@@ -1128,6 +1129,9 @@ class Enrollment(models.Model):
         ]
         indexes = [
             models.Index(name="enrollment_of_account", fields=["account"]),
+            # What the worker looks for each minute.
+            models.Index(name="enrollment_month_ends", fields=["period_end"], condition=Q(state="active")),
+            models.Index(name="enrollment_grace_ends", fields=["grace_until"], condition=Q(state="grace")),
             models.Index(
                 name="enrollment_to_undo", fields=["ended_at"], condition=Q(is_second=True) & Q(undone_at=None)
             ),

@@ -25,7 +25,7 @@ from django.db import transaction
 from django.db.models import Exists, Min, OuterRef, Q
 
 from . import alerts, book, credits, ledger, periods, price_list, steps
-from .clock import Now, now
+from .clock import now
 from .models import (
     Allocation,
     ClawBack,
@@ -114,7 +114,7 @@ def allocate_free(until: float | None = None) -> int:
     what is due.
     """
     due = Enrollment.objects.filter(
-        Q(period_end=None) | Q(period_end__lte=Now()), plan__price_minor=0, state=State.ACTIVE
+        Q(period_end=None) | Q(period_end__lte=now()), plan__price_minor=0, state=State.ACTIVE
     )
     tried: set[UUID] = set()
     while until is None or time.monotonic() < until:

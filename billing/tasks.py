@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from . import alerts, credits, giving_back, ledger, plans, steps, stripe_inbox, stripe_reconcile, subscriptions, top_ups
-from .clock import Now, now
+from .clock import now
 from .models import Alert, Hold, Lot, Membership, Notice
 
 log = structlog.get_logger("holdfast.billing")
@@ -122,14 +122,14 @@ def top_up() -> None:
 
 def expire_lots(until: float | None = None) -> int:
     """Lots whose time is over have expired, but for what is held of them. Locks a hundred accounts at a time."""
-    due = Lot.objects.filter(remaining__gt=0, is_frozen=False, spendable_until__lte=Now())
+    due = Lot.objects.filter(remaining__gt=0, is_frozen=False, spendable_until__lte=now())
     free = due.exclude(remaining=F("held")).values_list("account").distinct()
     return _expire(free, lambda row: ledger.Group(row[0], [steps.ExpireLots(actor="clock")]), until)
 
 
 def expire_holds(until: float | None = None) -> int:
     """Holds past their end that no job stands on have expired. A job's hold is its own module's to end."""
-    due = Hold.objects.filter(state=Hold.State.OPEN, expires_at__lte=Now()).exclude(owner="job")
+    due = Hold.objects.filter(state=Hold.State.OPEN, expires_at__lte=now()).exclude(owner="job")
     rows = due.order_by("expires_at").values_list("account", "id")
     return _expire(rows, lambda row: ledger.Group(row[0], [steps.ExpireHold(hold=row[1], actor="clock")]), until)
 

@@ -1,13 +1,16 @@
 """The worker's part: what is due expires by itself, late job holds are told to staff, and mail goes out once."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core import mail
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from billing import alerts, credits, ledger, tasks
+from billing import alerts, credits, ledger, plans, tasks
 from billing.clock import now
 from billing.models import Alert, Hold, Notice
 from tests.conftest import Clock
@@ -42,6 +45,26 @@ def test_due_holds_without_a_job_expire_and_a_jobs_does_not(owner: Person, clock
     tasks.sweep()
     assert (state(mine), state(jobs), state(later)) == ("expired", "open", "open")
     assert owner.values == ("100", "2", "0")
+
+
+@pytest.mark.parametrize(
+    ("look", "table"),
+    [
+        (tasks.expire_lots, "billing_lot"),
+        (tasks.expire_holds, "billing_hold"),
+        (plans.allocate_free, "billing_enrollment"),
+    ],
+    ids=["lots", "holds", "free months"],
+)
+def test_what_is_due_among_many_is_looked_for_by_a_moment_that_an_index_can_be_read_by(
+    db: None, look: Callable[[], int], table: str
+) -> None:
+    """The clock itself moves while a statement runs, so every row that waits would be read, each minute."""
+    with CaptureQueriesContext(connection) as seen:
+        assert look() == 0
+    looked = [query["sql"] for query in seen.captured_queries if f'FROM "{table}"' in query["sql"]]
+    assert len(looked) == 1
+    assert "holdfast_now" not in looked[0]
 
 
 def test_a_jobs_hold_an_hour_late_is_an_alert_until_it_ends(owner: Person, clock: Clock) -> None:
