@@ -167,7 +167,25 @@ class ToolRun(models.Model):
         ]
         indexes = [
             models.Index(name="tool_run_newest", fields=["account", "-id"]),
-            models.Index(name="tool_run_of_tool", fields=["tool", "-ended_at"]),
+            # With all that a tool's figures are counted from, so that they are read without the rows, which are wide.
+            models.Index(
+                name="tool_run_of_tool",
+                fields=["tool", "-ended_at"],
+                include=["state", "charged_amount", "bucket", "tool_cost"],
+            ),
+            models.Index(
+                name="tool_run_begun",
+                fields=["created_at"],
+                include=["tool", "owner", "state", "charged_amount", "wall_seconds"],
+            ),
+            models.Index(name="tool_run_of_owner", fields=["owner"]),
+            # What staff look for among the many that went well.
+            models.Index(
+                name="tool_run_unpaid", fields=["state", "-id"], condition=Q(state__in=["refused", "stopped"])
+            ),
+            models.Index(
+                name="tool_run_stopped", fields=["stopped_by", "-id"], condition=Q(stopped_by__isnull=False)
+            ),
             models.Index(name="tool_run_lost", fields=["lost_at"], condition=Q(state="running")),
             models.Index(
                 name="tool_run_kept", fields=["ended_at"], condition=Q(result__isnull=False, state="succeeded")

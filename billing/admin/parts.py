@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
+from django.db.models import CharField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -174,12 +176,24 @@ class Newest(Paginator):
         return int(self.object_list[:PAGED_MAX].count())  # type: ignore[attr-defined]
 
 
+class AmongNewest(admin.AllValuesFieldListFilter):
+    """The words that the newest PAGED_MAX rows have in that column: the others are not read."""
+
+    def __init__(
+        self, field: Any, request: HttpRequest, params: Any, model: Any, model_admin: Any, field_path: str
+    ) -> None:
+        super().__init__(field, request, params, model, model_admin, field_path)
+        newest = model_admin.get_queryset(request).order_by(*model_admin.get_ordering(request))
+        self.lookup_choices = sorted(set(newest.values_list(field_path, flat=True)[:PAGED_MAX]))
+
+
 class ReadOnly(ModelAdmin):
     """A list and a page to look at. Nothing is added, changed or deleted here; what staff do has its own page."""
 
     actions = None
     paginator = Newest
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     ordering = ("-id",)
     # In the one order that an index gives.
@@ -205,25 +219,32 @@ class ReadOnly(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_list_filter(self, request: HttpRequest) -> Sequence[Any]:
+        return [(one, AmongNewest) if self._is_open_word(one) else one for one in super().get_list_filter(request)]
+
+    def _is_open_word(self, name: Any) -> bool:
+        """Whether it is a column of words that are listed nowhere."""
+        field = self.model._meta.get_field(name) if isinstance(name, str) else None
+        return isinstance(field, CharField) and not field.choices
+
     def get_search_fields(self, request: HttpRequest) -> Sequence[str]:
         return (*self.id_fields, *self.word_fields)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Rows with this id, else with these words. Exact, so that an index answers."""
+        """Rows with this id, or with these words. Exact, and a question for each column, so that its index answers."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        wanted = Q(pk__in=[])
-        try:
-            for name in self.id_fields:
-                wanted |= Q(**{name: UUID(term)})
-        except ValueError:
-            pass
-        for name in self.word_fields:
-            wanted |= Q(**{name: term})
-        return queryset.filter(wanted), False
+        wanted: dict[str, Any] = {
+            name: term for name in self.word_fields if "@" in term or not name.endswith("email__iexact")
+        }
+        with suppress(ValueError):
+            wanted |= dict.fromkeys(self.id_fields, UUID(term))
+        found = [self.model._default_manager.filter(**{name: value}).order_by() for name, value in wanted.items()]
+        ids = [rows.values("pk") for rows in found]
+        return queryset.filter(pk__in=ids[0].union(*ids[1:]) if ids else []), False
 
     # What stands on the page, for each kind of row
 

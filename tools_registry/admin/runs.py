@@ -24,8 +24,8 @@ class ToolRunAdmin(ReadOnly):
     list_display = ("tool_shown", "state_shown", "charged_shown", "used_shown", "account_shown", "created")
     list_filter = ("state", "stopped_by")
     ordering = ("-id",)
-    word_fields = ("tool", "actor", "owner")
-    search_help_text = "A tool’s whole name, an id, or who ran it (user:7)"
+    word_fields = ("tool", "owner")
+    search_help_text = "A tool’s whole name, an id, or whom it was run for (user:7)"
     fields = (
         "id_shown",
         "tool_shown",
