@@ -183,9 +183,7 @@ class ToolRun(models.Model):
             models.Index(
                 name="tool_run_unpaid", fields=["state", "-id"], condition=Q(state__in=["refused", "stopped"])
             ),
-            models.Index(
-                name="tool_run_stopped", fields=["stopped_by", "-id"], condition=Q(stopped_by__isnull=False)
-            ),
+            models.Index(name="tool_run_stopped", fields=["stopped_by", "-id"], condition=Q(stopped_by__isnull=False)),
             models.Index(name="tool_run_lost", fields=["lost_at"], condition=Q(state="running")),
             models.Index(
                 name="tool_run_kept", fields=["ended_at"], condition=Q(result__isnull=False, state="succeeded")

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import csv
 from datetime import date
+from functools import partial
 from io import StringIO
 from typing import Any
 
-import structlog
 from django.contrib import admin
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
-from psycopg.errors import QueryCanceled
 
 from billing import credits, revenue
 from billing import money as prices
 from billing.alerts import moment_words
 from billing.api import defused
 
-from .parts import Figure, Section, money
-
-log = structlog.get_logger("holdfast.revenue")
-
+from .parts import Figure, Section, in_time, money
 
 TOO_MANY = (
     "There are too many lines to add up in a page: even one month’s could not be read in time. Call "
@@ -54,21 +49,10 @@ def _figures() -> revenue.Figures | None:
     found: revenue.Figures | None = cache.get("admin-revenue")
     for months in MONTHS:
         if found is None:
-            found = _in_time(months)
+            found = in_time(partial(revenue.figures, months), f"revenue of {months} months")
     if found is not None:
         cache.add("admin-revenue", found, KEPT_SECONDS)
     return found
-
-
-def _in_time(months: int) -> revenue.Figures | None:
-    """None where the database stopped the question: a page's statements have a few seconds (STATEMENT_TIMEOUT)."""
-    try:
-        return revenue.figures(months)
-    except OperationalError as error:
-        if not isinstance(error.__cause__, QueryCanceled):
-            raise
-        log.warning("revenue_not_in_time", months=months)
-        return None
 
 
 @require_safe

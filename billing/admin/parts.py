@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
+import structlog
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.core.paginator import Paginator
+from django.db import OperationalError, transaction
 from django.db.models import CharField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -26,9 +28,12 @@ from django.utils.formats import date_format
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from psycopg.errors import QueryCanceled
 from unfold.admin import ModelAdmin
 
 from billing import credits
+
+log = structlog.get_logger("holdfast.desk")
 
 NOTHING = format_html('<span class="quiet">{}</span>', "–")
 ROWS_SHOWN = 10
@@ -162,6 +167,21 @@ def may_look_at(request: HttpRequest, of: type[Model]) -> bool:
 def may_see(request: HttpRequest, sections: Iterable[Section]) -> list[Section]:
     """The sections whose rows this person may look at."""
     return [section for section in sections if section.of is None or may_look_at(request, section.of)]
+
+
+Said = TypeVar("Said")
+
+
+def in_time(ask: Callable[[], Said], what: str) -> Said | None:
+    """What was asked for; None where the database stopped the question: a page's statements have a few seconds."""
+    try:
+        with transaction.atomic():
+            return ask()
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        log.warning("not_in_time", what=what)
+        return None
 
 
 FromAbove = Callable[[Any], list[Section]]

@@ -9,15 +9,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name="enrollment",
-            index=models.Index(
-                condition=models.Q(state="active"), fields=["period_end"], name="enrollment_month_ends"
-            ),
+            index=models.Index(condition=models.Q(state="active"), fields=["period_end"], name="enrollment_month_ends"),
         ),
         migrations.AddIndex(
             model_name="enrollment",
-            index=models.Index(
-                condition=models.Q(state="grace"), fields=["grace_until"], name="enrollment_grace_ends"
-            ),
+            index=models.Index(condition=models.Q(state="grace"), fields=["grace_until"], name="enrollment_grace_ends"),
         ),
         migrations.AddIndex(
             model_name="refunding",

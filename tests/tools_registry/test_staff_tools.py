@@ -16,7 +16,7 @@ from billing.models import Audit
 from tests.billing.admin.colleague import Colleague, a_form, messages_of, said
 from tests.billing.purse import Purse
 from tests.tools_registry.test_usual import BURNER, RATES, ran
-from tools_registry import registry, runs, usual
+from tools_registry import coverage, registry, runs, usual
 from tools_registry.models import ToolCost, ToolRun, ToolSwitch
 
 CREDIT = 1_000_000
@@ -63,6 +63,21 @@ def test_its_page_costs_as_many_queries_with_many_runs_as_with_few(staff: Collea
             assert staff.get(TOOLS).status_code == 200
         counts.append(len(seen))
     assert counts[0] == counts[1]
+
+
+def test_what_cannot_be_counted_in_time_is_said_and_the_rest_is_there(
+    staff: Colleague, switch: ToolSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "_RUNS", "SELECT pg_sleep(20)")
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '1s'")
+        try:
+            words = said(staff.get(TOOLS))
+        finally:
+            cursor.execute("RESET statement_timeout")
+    assert "too many runs to count" in words
+    assert "Runs in 30 days" in words
+    assert "Runs without their charge" not in words
 
 
 @pytest.mark.parametrize(

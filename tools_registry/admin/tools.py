@@ -5,6 +5,7 @@ A switch is no price: one person turns it, and the audit trail says who and why.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -18,7 +19,21 @@ from unfold.decorators import display
 from billing import audit, clock, errors
 from billing.admin.acts import ActForm, StaffAct, WithActs, choice
 from billing.admin.money import by
-from billing.admin.parts import NOTHING, Figure, ReadOnly, Section, code, lines, link, listing, money, tag, text, when
+from billing.admin.parts import (
+    NOTHING,
+    Figure,
+    ReadOnly,
+    Section,
+    code,
+    in_time,
+    lines,
+    link,
+    listing,
+    money,
+    tag,
+    text,
+    when,
+)
 from billing.models import Plan
 from tools_registry import coverage, figures, registry, usual
 from tools_registry.figures import Fared
@@ -161,6 +176,17 @@ def who(row: Any) -> str:
 
 # The page
 
+TOO_MANY = (
+    "There are too many runs to count all of it in a page. Call manage.py coverage, where nothing is cut off; what is "
+    "missing here was not counted."
+)
+
+
+def _lately() -> tuple[dict[str, Fared] | None, dict[str, Drift] | None]:
+    """How each tool fared and how its cost drifts; None for what could not be counted in time."""
+    now = clock.now()
+    return in_time(partial(figures.by_tool, now), "tools"), in_time(partial(usual.drifts, now), "drifts")
+
 
 def _percent(value: float | None, digits: int = 0) -> str:
     return "–" if value is None else f"{value:.{digits}f} %"
@@ -194,29 +220,32 @@ class ToolSwitchAdmin(WithActs, ReadOnly):
         """The studios with their tools, and how far the catalogue is covered, on one page."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        now = clock.now()
-        fared, drifts, rows = figures.by_tool(now), usual.drifts(now), ToolSwitch.objects.in_bulk()
+        fared, drifts = _lately()
+        rows, covered = ToolSwitch.objects.in_bulk(), in_time(coverage.look, "coverage")
         context = {
             **self.admin_site.each_context(request),
             "title": "Tools",
-            "figures": _sums(fared),
+            "warnings": [] if covered is not None and fared is not None and drifts is not None else [TOO_MANY],
+            "figures": _sums(fared) if fared is not None else [],
             "sections": [
-                *(_studio(slug, title, rows, fared, drifts) for slug, title in STUDIOS.items()),
-                _coverage(coverage.look()),
+                *(_studio(slug, title, rows, fared or {}, drifts or {}) for slug, title in STUDIOS.items()),
+                *([_coverage(covered)] if covered is not None else []),
             ],
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/tools.html", context)
 
     def figures(self, row: Any) -> list[Figure]:
-        now = clock.now()
-        of = figures.by_tool(now).get(row.pk, Fared())
+        fared, drifts = _lately()
+        if fared is None or drifts is None:
+            return []
+        of = fared.get(row.pk, Fared())
         return [
             Figure("Runs in 30 days", f"{of.runs:,}", f"{of.people:,} people" if of.people else "nobody yet"),
             Figure("Charged in 30 days", money(of.charged)),
             Figure("Failed", _percent(of.failed_percent, 1), "stopped by a limit or a fault"),
             Figure("Half end within", "–" if of.median_seconds is None else f"{of.median_seconds:.2f} s"),
-            Figure("Drift", drift_cell(usual.drifts(now).get(row.pk)), "the last week’s median beside before"),
+            Figure("Drift", drift_cell(drifts.get(row.pk)), "the last week’s median beside before"),
         ]
 
     def warnings(self, row: Any) -> list[str]:
