@@ -26,10 +26,12 @@ def traced(sql: str, *, dialect: str = "standard", tables: bytes | None = TABLES
 
 
 def edges(sql: str, **given) -> dict[str, set[str]]:
-    return {
-        f"{one['target']['table']}.{one['target']['column']}": {f"{s['table']}.{s['column']}" for s in one["sources"]}
-        for one in traced(sql, **given).result["edges"]
-    }
+    """Of each column that is made, all that it is made of in any of the statements."""
+    found: dict[str, set[str]] = {}
+    for one in traced(sql, **given).result["edges"]:
+        sources = found.setdefault(f"{one['target']['table']}.{one['target']['column']}", set())
+        sources.update(f"{s['table']}.{s['column']}" for s in one["sources"])
+    return found
 
 
 KNOWN = {
@@ -137,6 +139,41 @@ KNOWN = {
         "SELECT l.m FROM orders CROSS JOIN LATERAL (SELECT orders.amount * r.rate AS m FROM rates r) l",
         {"result 1.m": {"orders.amount", "rates.rate"}},
     ),
+    "a subquery beside with a limit, and what is made of its columns": (
+        """SELECT c.name, x.amount AS latest, x.day FROM customers c LEFT JOIN LATERAL (
+             SELECT o.amount, o.day FROM orders o WHERE o.customer_id = c.id ORDER BY o.day DESC LIMIT 1) x ON TRUE""",
+        {
+            "result 1.name": {"customers.name"},
+            "result 1.latest": {"orders.amount"},
+            "result 1.day": {"orders.day"},
+        },
+    ),
+    "columns of a subquery beside named behind it": (
+        "SELECT l.b, l.a FROM orders o CROSS JOIN LATERAL (SELECT r.rate, r.currency FROM rates r) AS l(a, b)",
+        {"result 1.b": {"rates.currency"}, "result 1.a": {"rates.rate"}},
+    ),
+    "a row that is there already and takes what was offered": (
+        """INSERT INTO customers AS c (id, name) SELECT customer_id, currency FROM orders
+           ON CONFLICT (id) DO UPDATE SET name = c.name || EXCLUDED.name, town = EXCLUDED.name""",
+        {
+            "customers.id": {"orders.customer_id"},
+            "customers.name": {"orders.currency", "customers.name"},
+            "customers.town": {"orders.currency"},
+        },
+    ),
+    "written rows, one of which looks something up": (
+        "INSERT INTO customers (id, name) VALUES (1, 'a'), (2, (SELECT MAX(currency) FROM rates))",
+        {"customers.id": set(), "customers.name": {"rates.currency"}},
+    ),
+    "an UPDATE of two columns at once": (
+        "UPDATE customers SET (name, town) = (SELECT r.currency, r.rate FROM rates r WHERE r.rate = customers.id)",
+        {"customers.name": {"rates.currency"}, "customers.town": {"rates.rate"}},
+    ),
+    "rows that are moved": (
+        "WITH gone AS (DELETE FROM orders WHERE day < '2020-01-01' RETURNING id, amount) "
+        "INSERT INTO old (id, sum) SELECT id, amount FROM gone",
+        {"old.id": {"orders.id"}, "old.sum": {"orders.amount"}},
+    ),
     "names with a schema": (
         "SELECT s.orders.amount FROM s.orders",
         {"result 1.amount": {"orders.amount"}},
@@ -194,6 +231,78 @@ def test_worked_by_hand(name: str) -> None:
 )
 def test_dialects(dialect: str, sql: str, expected: dict[str, set[str]]) -> None:
     assert edges(sql, dialect=dialect) == expected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "sql", "expected"),
+    [
+        (
+            "tsql",
+            "UPDATE o SET o.amount = r.rate FROM dbo.orders o JOIN dbo.rates r ON r.currency = o.currency",
+            {"dbo.orders.amount": {"dbo.rates.rate"}},
+        ),
+        (
+            "tsql",
+            "WITH twice AS (SELECT id, day FROM dbo.orders) UPDATE twice SET day = id",
+            {"dbo.orders.day": {"dbo.orders.id"}},
+        ),
+        (
+            "mysql",
+            "UPDATE orders o JOIN rates r ON r.currency = o.currency SET o.amount = r.rate, r.rate = o.id",
+            {"orders.amount": {"rates.rate"}, "rates.rate": {"orders.id"}},
+        ),
+        (
+            "mysql",
+            "INSERT INTO t (a, b) SELECT x, y FROM s AS n ON DUPLICATE KEY UPDATE b = n.z, a = VALUES(a) + t.a",
+            {"t.a": {"s.x", "t.a"}, "t.b": {"s.y", "s.z"}},
+        ),
+        (
+            "databricks",
+            "CREATE TABLE s (id INT, v INT); MERGE INTO t USING s ON t.id = s.id "
+            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+            {"t.id": {"s.id"}, "t.v": {"s.v"}},
+        ),
+        ("bigquery", "MERGE d.t USING d.s ON FALSE WHEN NOT MATCHED THEN INSERT ROW", {"d.t.*": {"d.s.*"}}),
+        (
+            "tsql",
+            "SELECT id, x INTO #t FROM a; "
+            "SELECT * FROM #t CROSS APPLY (SELECT TOP 1 paid FROM pay p WHERE p.of = #t.id) z",
+            {
+                "t.id": {"a.id"},
+                "t.x": {"a.x"},
+                "result 2.id": {"t.id"},
+                "result 2.x": {"t.x"},
+                "result 2.paid": {"pay.paid"},
+            },
+        ),
+    ],
+)
+def test_targets_by_another_name_without_definitions(dialect: str, sql: str, expected: dict[str, set[str]]) -> None:
+    assert edges(sql, dialect=dialect, tables=None) == expected
+
+
+def test_what_decides_which_rows_are_deleted_or_merged() -> None:
+    gone, merged = traced(
+        "DELETE FROM orders WHERE customer_id IN (SELECT id FROM customers WHERE town = 'Ayr');"
+        "MERGE INTO customers c USING rates r ON c.id = r.rate WHEN MATCHED AND r.currency = 'GBP' THEN DELETE"
+    ).result["statements"]
+    assert (gone["target"], {(one["table"], one["column"]) for one in gone["used"]}) == (
+        "orders",
+        {("orders", "customer_id"), ("customers", "id"), ("customers", "town")},
+    )
+    assert {(one["column"], one["for"]) for one in merged["used"]} == {
+        ("id", "join"),
+        ("rate", "join"),
+        ("currency", "filter"),
+    }
+
+
+def test_columns_without_a_table_are_those_of_the_nearest_one() -> None:
+    """Without definitions nothing is lost: a subquery over one table names that table's columns."""
+    sql = "SELECT a FROM t WHERE b IN (SELECT c FROM u WHERE d > (SELECT MAX(e) FROM v))"
+    (one,) = traced(sql, tables=None).result["statements"]
+    assert one["notes"] == []
+    assert {f"{each['table']}.{each['column']}" for each in one["used"]} == {"t.b", "u.c", "u.d", "v.e"}
 
 
 def test_a_star_of_an_unknown_table_is_said_and_not_guessed() -> None:

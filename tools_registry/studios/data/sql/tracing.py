@@ -19,6 +19,7 @@ from sqlglot.optimizer.scope import Scope, build_scope
 from sqlglot.schema import MappingSchema
 
 Source = tuple[str, str]  # table, column; "*" where the columns of the table are not known
+_Pair = tuple[str, str, exp.Expr]  # a column that is set, the table that it is written with or "", and the value
 STEPS_MAX = 12
 
 
@@ -129,6 +130,13 @@ class _Tracer:
 
     def flatten(self, one: exp.Expr) -> exp.Expr:
         """Tables by one name each, so that a schema of any depth fits: "sales.public.orders" AS orders."""
+        for cte in list(one.find_all(exp.CTE)):
+            # WITH gone AS (DELETE FROM t … RETURNING a) gives what SELECT a FROM t would.
+            changed = cte.this
+            returning = changed.args.get("returning")
+            if isinstance(changed, exp.Delete | exp.Update | exp.Insert) and returning is not None:
+                table = changed.this.this if isinstance(changed.this, exp.Schema) else changed.this
+                cte.set("this", exp.Select(expressions=returning.expressions).from_(table.copy()))
         # A name of a CTE is no table, wherever in the statement it was given.
         given = {cte.alias for cte in one.find_all(exp.CTE)}
         for table in list(one.find_all(exp.Table)):
@@ -162,6 +170,8 @@ class _Tracer:
             self.update(said, one)
         elif isinstance(one, exp.Merge):
             self.merge(said, one)
+        elif isinstance(one, exp.Delete):
+            self.delete(said, one)
         elif isinstance(one, exp.Query):
             self.select(said, one)
         else:
@@ -195,18 +205,70 @@ class _Tracer:
         query = one.expression
         if isinstance(query, exp.Subquery):
             query = query.unnest()
+        names = [column.name for column in listed.expressions] if isinstance(listed, exp.Schema) else []
+        is_named = bool(names)
+        names = names or self.traced.tables.get(said.target, [])
+        offered = "excluded"
+        if isinstance(query, exp.Values):
+            offered = query.alias or offered
+            is_bare = query.find(exp.Query) is None
+            if is_bare and not one.args.get("conflict"):
+                said.notes.append("Only written values; no column comes from another one.")
+                return
+            query = _rows(query, names)
         if not isinstance(query, exp.Query):
             said.notes.append("Only written values; no column comes from another one.")
             return
         for name in ("with_", "with"):
             if with_ := one.args.get(name):
                 query.set(name, with_)
-        names = [column.name for column in listed.expressions] if isinstance(listed, exp.Schema) else []
-        if not names:
-            names = self.traced.tables.get(said.target, [])
-            if not names:
-                said.notes.append("The columns of the target are not known; they are called as the query calls them.")
+        if not is_named and not names:
+            said.notes.append("The columns of the target are not known; they are called as the query calls them.")
+        conflict = one.args.get("conflict")
+        again = None
+        if isinstance(conflict, exp.OnConflict) and isinstance(target, exp.Table):
+            again = self.upsert(target, query, names, offered, _pairs(conflict.expressions))
+            if again is not None and (where := conflict.args.get("where")):
+                again = again.where(where.this.copy())
         self.into(said, query, names, is_new=False)
+        if again is not None:
+            self.into(said, again, [], is_new=False)
+
+    def upsert(
+        self, target: exp.Table, query: exp.Query, names: list[str], offered: str, changes: list[_Pair]
+    ) -> exp.Select | None:
+        """ON CONFLICT DO UPDATE SET a = t.a + excluded.b is an UPDATE of the target from the rows that are offered.
+
+        MySQL writes VALUES(b) for excluded.b, and may name the query's own tables. None where nothing is changed.
+        """
+        if not changes:
+            return None
+        own = target.alias_or_name
+        values: list[exp.Expr] = []
+        for _, _, value in changes:
+            written = value.copy()
+            for column in list(written.find_all(exp.Column)):
+                if not column.table:
+                    column.set("table", exp.to_identifier(own))
+            values.append(written.transform(lambda node: _offered(node, offered)))
+        if isinstance(query, exp.Select) and any(
+            column.table not in ("", own, offered) for value in values for column in value.find_all(exp.Column)
+        ):
+            _settle(query, self.traced.tables)
+            again = query.copy()
+            given = dict(zip(names, (each.unalias() for each in query.selects), strict=False))
+            values = [value.transform(lambda node: _given(node, offered, given)) for value in values]
+            again.set("expressions", [])
+        else:
+            inner = query.subquery(offered, copy=True)
+            if names and len(names) == len(query.selects) and not any(each.is_star for each in query.selects):
+                inner.args["alias"].set("columns", [exp.to_identifier(name, quoted=True) for name in names])
+            again = exp.Select(expressions=[]).from_(inner)
+        table = target.copy()
+        again = again.join(table, join_type="cross")
+        for (name, _, _), value in zip(changes, values, strict=True):
+            again = again.select(exp.alias_(value, name, quoted=True))
+        return again
 
     def select(self, said: Statement, one: exp.Query) -> None:
         into = one.args.get("into")
@@ -219,20 +281,59 @@ class _Tracer:
         self.into(said, one, [], is_new=False)
 
     def update(self, said: Statement, one: exp.Update) -> None:
-        """UPDATE t SET a = b FROM u is what SELECT b AS a FROM t, u would give."""
-        said.kind, said.target = "UPDATE", self.known(table_name(one.this))
-        query = exp.Select(expressions=[]).from_(one.this.copy())
-        if from_ := one.args.get("from_") or one.args.get("from"):
-            query = query.join(from_.this.copy(), join_type="cross")
+        """UPDATE t SET a = b FROM u is what SELECT b AS a FROM t, u would give.
+
+        SQL Server and MySQL may name the target by its alias among what is joined, or by a CTE over it.
+        """
+        said.kind = "UPDATE"
+        from_ = one.args.get("from_") or one.args.get("from")
+        beside = [from_.this, *(each.this for each in from_.this.args.get("joins") or ())] if from_ else []
+        is_joined = any(isinstance(each, exp.Table) and each.alias_or_name == one.this.name for each in beside)
+        if from_ and is_joined and not one.this.args.get("db"):
+            query = _from(from_.this)
+        else:
+            query = _from(one.this)
+            if from_:
+                query = query.join(_bare(from_.this), join_type="cross")
+                for join in from_.this.args.get("joins") or ():
+                    query.append("joins", join.copy())
         if where := one.args.get("where"):
             query = query.where(where.this.copy())
-        for given in one.expressions:
-            if isinstance(given, exp.EQ) and isinstance(given.this, exp.Column):
-                query = query.select(exp.alias_(given.expression.copy(), given.this.name, quoted=True))
         for name in ("with_", "with"):
             if with_ := one.args.get(name):
                 query.set(name, with_.copy())
-        self.into(said, query, [], is_new=False)
+        ctes = {cte.alias: cte.this.find(exp.Table) for cte in query.find_all(exp.CTE)}
+        tables = {table.alias_or_name: table for table in query.find_all(exp.Table) if not table.find_ancestor(exp.CTE)}
+
+        def target_of(alias: str) -> str:
+            table = tables.get(alias, one.this)
+            return self.known(table_name(ctes.get(table.name) or table))
+
+        said.target = target_of(one.this.alias_or_name)
+        by_target: dict[str, list[_Pair]] = defaultdict(list)
+        for pair in _pairs(one.expressions):
+            by_target[target_of(pair[1]) if pair[1] in tables else said.target].append(pair)
+        for target, pairs in by_target.items():
+            made = query.copy()
+            for name, _, value in pairs:
+                made = made.select(exp.alias_(value.copy(), name, quoted=True))
+            self.into(said, made, [], is_new=False, target=target)
+
+    def delete(self, said: Statement, one: exp.Delete) -> None:
+        """No column comes out of it, but its conditions decide."""
+        said.notes.append("No columns come out of this statement.")
+        if not isinstance(one.this, exp.Table):
+            return
+        said.kind, said.target = "DELETE", self.known(table_name(one.this))
+        query = _from(one.this).select(exp.Literal.number(1))
+        for other in one.args.get("using") or ():
+            query = query.join(other.copy(), join_type="cross")
+        if where := one.args.get("where"):
+            query = query.where(where.this.copy())
+        for name in ("with_", "with"):
+            if with_ := one.args.get(name):
+                query.set(name, with_.copy())
+        self.note_used(said, query)
 
     def merge(self, said: Statement, one: exp.Merge) -> None:
         """Each WHEN is a query over the target joined with what is merged into it."""
@@ -241,15 +342,42 @@ class _Tracer:
         for when in whens.expressions if whens is not None else one.expressions:
             then = when.args.get("then")
             pairs: list[tuple[str, exp.Expr]] = []
-            if isinstance(then, exp.Update):
+            if isinstance(then, exp.Update) and any(isinstance(given, exp.Star) for given in then.expressions):
+                pairs = self.whole(said.target, one.args["using"])
+            elif isinstance(then, exp.Update):
                 pairs = [(given.this.name, given.expression) for given in then.expressions if isinstance(given, exp.EQ)]
+            elif isinstance(then, exp.Insert) and isinstance(then.this, exp.Star | exp.Var):
+                pairs = self.whole(said.target, one.args["using"])
             elif isinstance(then, exp.Insert) and then.this is not None and then.expression is not None:
                 pairs = list(zip([c.name for c in then.this.expressions], then.expression.expressions, strict=False))
-            if not pairs:
-                continue
-            query = exp.Select(expressions=[exp.alias_(value.copy(), name, quoted=True) for name, value in pairs])
-            query = query.from_(one.this.copy()).join(one.args["using"].copy(), on=one.args["on"].copy())
-            self.into(said, query, [], is_new=False)
+            query = exp.Select(
+                expressions=[
+                    value if value.is_star else exp.alias_(value.copy(), name, quoted=True) for name, value in pairs
+                ]
+            )
+            query = query.from_(one.this.copy())
+            query = query.join(one.args["using"].copy(), on=one.args["on"].copy() if one.args.get("on") else None)
+            if condition := when.args.get("condition"):
+                query = query.where(condition.copy())
+            if pairs:
+                self.into(said, query, [], is_new=False)
+            else:
+                self.note_used(said, query.select(exp.Literal.number(1)))
+
+    def whole(self, target: str, source: exp.Expr) -> list[tuple[str, exp.Expr]]:
+        """UPDATE SET *, INSERT *, INSERT ROW: every column of the source, into the one that is called the same."""
+        alias = source.alias_or_name
+        given = []
+        if isinstance(source, exp.Table):
+            given = self.traced.tables.get(self.known(table_name(source)), [])
+        elif isinstance(source, exp.Subquery) and not any(each.is_star for each in source.selects):
+            given = [each.alias_or_name for each in source.selects]
+        names = [name for name in given if name in self.traced.tables.get(target, given)]
+        if not given:
+            names = self.traced.tables.get(target, [])
+        if not names:
+            return [("*", exp.Column(this=exp.Star(), table=exp.to_identifier(alias, quoted=True)))]
+        return [(name, exp.column(name, alias, quoted=True)) for name in names]
 
     # Queries
 
@@ -265,14 +393,15 @@ class _Tracer:
             identify=False,
         )
 
-    def into(self, said: Statement, query: exp.Query, names: list[str], *, is_new: bool) -> None:
-        """Edges from what the query reads to the columns of the statement's target."""
+    def scope_of(self, said: Statement, query: exp.Query) -> Scope | None:
+        """The query's scopes, each column with its table; None, and a note, where they cannot be told."""
         flat = self.flatten(query)
         schema = MappingSchema(
             {table: dict.fromkeys(columns, "TEXT") for table, columns in self.traced.tables.items()},
             dialect=self.dialect or None,
             normalize=False,
         )
+        _settle(flat, self.traced.tables)
         try:
             try:
                 scope = build_scope(self.qualified(flat.copy(), schema))
@@ -281,9 +410,27 @@ class _Tracer:
                 said.notes.append("Columns without their table may be missing: not all of them could be told apart.")
         except (SqlglotError, RecursionError, KeyError, ValueError, AttributeError, AssertionError) as error:
             said.notes.append(f"Its columns cannot be followed: {str(error).split(chr(10))[0][:200] or 'too deep'}.")
-            return
+            return None
         if scope is None:
             said.notes.append("Its columns cannot be followed.")
+        return scope
+
+    def note_used(self, said: Statement, query: exp.Query) -> None:
+        scope = self.scope_of(said, query)
+        if scope is not None:
+            self.decided(said, _Walk(self.dialect, self.traced.tables), scope)
+
+    @staticmethod
+    def decided(said: Statement, walk: _Walk, scope: Scope) -> None:
+        for source, where in walk.used(scope):
+            if (source, where) not in said.used:
+                said.used.append((source, where))
+
+    def into(self, said: Statement, query: exp.Query, names: list[str], *, is_new: bool, target: str = "") -> None:
+        """Edges from what the query reads to the columns of the statement's target, or of another one."""
+        target = target or said.target
+        scope = self.scope_of(said, query)
+        if scope is None:
             return
         walk = _Walk(self.dialect, self.traced.tables)
         outputs = walk.outputs(scope)
@@ -295,7 +442,7 @@ class _Tracer:
             made = walk.made(scope, index)
             steps = list(dict.fromkeys(made.steps))[:STEPS_MAX]
             sources = sorted(made.sources)
-            self.traced.edges.append(Edge(said.number, said.target, column, sources, made.expression, made.kind, steps))
+            self.traced.edges.append(Edge(said.number, target, column, sources, made.expression, made.kind, steps))
             columns.append(column)
             if column == "*":
                 from_ = ", ".join(sorted({table for table, _ in sources})) or "a table"
@@ -304,10 +451,8 @@ class _Tracer:
                     "Give its CREATE TABLE and they are told one by one."
                 )
         if is_new and "*" not in columns:
-            self.traced.tables[said.target] = columns
-        for source, where in walk.used(scope):
-            if (source, where) not in said.used:
-                said.used.append((source, where))
+            self.traced.tables[target] = columns
+        self.decided(said, walk, scope)
 
 
 @dataclass(slots=True)
@@ -335,7 +480,12 @@ class _Walk:
         return " ".join(re.sub(r"""(["`])([A-Za-z_]\w*)\1""", r"\2", written).split())[:400]
 
     def outputs(self, scope: Scope) -> list[str]:
-        scope = _unwrapped(scope)
+        """The names of what the scope gives; LATERAL (…) AS l(a, b) gives them names of its own."""
+        renamed = _renamed(scope)
+        inner = self.inner_outputs(_unwrapped(scope))
+        return [*renamed, *inner[len(renamed) :]] if isinstance(_unwrapped(scope).expression, exp.Query) else inner
+
+    def inner_outputs(self, scope: Scope) -> list[str]:
         one = scope.expression
         if isinstance(one, exp.SetOperation):
             return self.outputs(scope.set_operation_scopes[0])
@@ -520,10 +670,108 @@ def _named(one: exp.Expr, alias: str) -> str | None:
 
 
 def _unwrapped(scope: Scope) -> Scope:
-    """The scope of the query itself, where there are brackets around it."""
-    while isinstance(scope.expression, exp.Subquery) and scope.subquery_scopes:
+    """The scope of the query itself, where there are brackets around it, or LATERAL before it."""
+    while scope.subquery_scopes and (
+        isinstance(scope.expression, exp.Subquery)
+        or (isinstance(scope.expression, exp.Lateral) and isinstance(scope.expression.this, exp.Subquery))
+    ):
         scope = scope.subquery_scopes[0]
     return scope
+
+
+def _renamed(scope: Scope) -> list[str]:
+    alias = scope.expression.args.get("alias") if isinstance(scope.expression, exp.Lateral) else None
+    return [column.name for column in alias.columns] if isinstance(alias, exp.TableAlias) else []
+
+
+# Statements as the queries that would give the same
+
+
+def _bare(table: exp.Expr) -> exp.Expr:
+    """A table without what is joined to it."""
+    copied = table.copy()
+    if isinstance(copied, exp.Table):
+        copied.set("joins", None)
+    return copied
+
+
+def _from(table: exp.Expr) -> exp.Select:
+    """A query from a table and what is joined to it."""
+    query = exp.Select(expressions=[]).from_(_bare(table))
+    for join in table.args.get("joins") or ():
+        query.append("joins", join.copy())
+    return query
+
+
+def _pairs(changes: Iterable[exp.Expr]) -> list[_Pair]:
+    """What SET sets: a = b, and (a, b) = (SELECT c, d …)."""
+    found: list[_Pair] = []
+    for each in changes:
+        if not isinstance(each, exp.EQ):
+            continue
+        if isinstance(each.this, exp.Column):
+            found.append((each.this.name, each.this.table, each.expression))
+        elif isinstance(each.this, exp.Tuple):
+            value = each.expression
+            for place, column in enumerate(each.this.expressions):
+                part = value
+                if isinstance(value, exp.Subquery) and place < len(value.selects):
+                    part = value.copy()
+                    part.unnest().set("expressions", [value.selects[place].copy()])
+                elif isinstance(value, exp.Tuple) and place < len(value.expressions):
+                    part = value.expressions[place]
+                found.append((column.name, "", part))
+    return found
+
+
+def _rows(values: exp.Values, names: list[str]) -> exp.Query:
+    """VALUES as queries: the first row, and those that look something up."""
+    rows = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in values.expressions]
+    kept = [rows[0], *[row for row in rows[1:] if any(value.find(exp.Query) for value in row)]]
+    made: exp.Query | None = None
+    for row in kept[:50]:
+        named = [
+            exp.alias_(value.copy(), names[place] if place < len(names) else f"column_{place + 1}", quoted=True)
+            for place, value in enumerate(row)
+        ]
+        one = exp.Select(expressions=named)
+        made = one if made is None else exp.union(made, one, distinct=False)
+    assert made is not None
+    return made
+
+
+def _offered(node: exp.Expr, offered: str) -> exp.Expr:
+    """MySQL's VALUES(b), in what is set on a duplicate key, as excluded.b."""
+    if isinstance(node, exp.Anonymous) and node.name.upper() == "VALUES" and len(node.expressions) == 1:
+        return exp.column(node.expressions[0].name, offered)
+    return node
+
+
+def _given(node: exp.Expr, offered: str, values: dict[str, exp.Expr]) -> exp.Expr:
+    """A column of the offered row as what the query gives for it."""
+    is_one = isinstance(node, exp.Column) and node.table == offered and node.name in values
+    return values[node.name].copy() if is_one else node
+
+
+def _settle(query: exp.Expr, known: dict[str, list[str]]) -> None:
+    """In a query over one table, a column without a table is taken for that one's, where nothing says else: the nearest
+    table is the first that SQL looks at.
+    """
+    given = {cte.alias for cte in query.find_all(exp.CTE)}
+    for inner in query.find_all(exp.Select):
+        if inner.args.get("joins") or inner.args.get("laterals"):
+            continue
+        from_ = inner.args.get("from_") or inner.args.get("from")
+        table = from_.this if from_ else None
+        if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier):
+            continue
+        if table.name in given or table.args.get("joins") or table.args.get("pivots"):
+            continue
+        columns, aliases = known.get(table.name), {each.alias for each in inner.selects if each.alias}
+        for column in inner.find_all(exp.Column):
+            is_ours = column.find_ancestor(exp.Select) is inner and not column.table and column.name not in aliases
+            if is_ours and not column.is_star and (columns is None or column.name in columns):
+                column.set("table", exp.to_identifier(table.alias_or_name, quoted=True))
 
 
 def _strongest(kinds: Iterable[str]) -> str:
