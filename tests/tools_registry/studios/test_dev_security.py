@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tools_registry import runner, studio
 from tools_registry.studio import BadInput, Result
-from tools_registry.studios.dev import security
+from tools_registry.studios.dev import security, security_python
 from tools_registry.studios.dev.security import TOOL, chance, language_of, masked, without_comments
 from tools_registry.studios.dev.security_rules import CHECKLIST, PYTHON, RULES
 
@@ -505,3 +505,121 @@ def test_any_archive_is_read_or_refused(content: bytes, place: int, byte: int) -
     for given_archive in (bytes(archive), content or b"x"):
         with suppress(BadInput):
             assert TOOL.function(inputs, {"archive": given_archive}).result["files"]
+
+
+# What came with a request, and settings
+
+
+DOORS = {
+    "PY-REDIRECT": "return redirect(request.GET['next'])",
+    "PY-MARKUP": "name = request.POST.get('name', '').strip()\n    return HttpResponse(f'<h1>{name}</h1>')",
+    "PY-QUERY": "q = \"SELECT * FROM people WHERE name = '\" + request.GET['name'] + \"'\"\n    return run_later(q)",
+    "PY-TEMPLATE": "return render_template_string('Hello ' + request.args['name'])",
+    "PY-PATH": "return send_file('/srv/files/' + request.args['file'])",
+    "PY-FETCH": "url = self.request.query_params['url']\n    return requests.get(url, timeout=5)",
+    "PY-IMPORT": "return importlib.import_module(request.form['module'])",
+    "PY-TOKEN": "return jwt.decode(token, options={'verify_signature': False})",
+    "PY-XML": "return etree.parse(given, etree.XMLParser(resolve_entities=True))",
+}
+CLOSED = {
+    "PY-REDIRECT": "to = request.GET['next']\n    if url_has_allowed_host_and_scheme(to, hosts):\n        return redirect(to)",
+    "PY-MARKUP": "return HttpResponse(escape(request.POST['name']) + str(len(request.body)))",
+    "PY-QUERY": "return run('SELECT * FROM people WHERE name = %s', [request.GET['name']])",
+    "PY-TEMPLATE": "return render_template_string('Hello {{ name }}', name=request.args['name'])",
+    "PY-PATH": "return send_file(safe_join('/srv/files', request.args['file']))",
+    "PY-FETCH": "return requests.get(f'https://api.example.org/towns/{request.args[\"town\"]}', timeout=5)",
+    "PY-IMPORT": "return importlib.import_module(KNOWN[request.form['module']])",
+    "PY-TOKEN": "return jwt.decode(token, key, algorithms=['EdDSA'])",
+    "PY-XML": "return etree.parse(given, etree.XMLParser(resolve_entities=False))",
+}
+
+
+def listed(name: str, text: str) -> list[dict[str, Any]]:
+    return of({name: text}).result["findings"]
+
+
+def python_rules(text: str, name: str = "shop/views.py") -> dict[str, int]:
+    found = security_python.weaknesses(text, name)
+    return {one.rule: one.line for one in found}
+
+
+@pytest.mark.parametrize("rule", DOORS)
+def test_what_a_request_brings_is_followed_to_where_it_harms(rule: str) -> None:
+    opened = python_rules(f"def view(request):\n    {DOORS[rule]}\n")
+    assert set(opened) == {rule}
+    assert opened[rule] in (2, 3)
+    assert python_rules(f"def view(request):\n    {CLOSED[rule]}\n") == {}
+
+
+def test_settings_that_leave_a_door_open_and_those_for_home() -> None:
+    text = """INSTALLED_APPS = []
+DEBUG = True
+ALLOWED_HOSTS = ["*"]
+SESSION_COOKIE_SECURE = False
+SESSION_COOKIE_HTTPONLY = False
+CORS_ALLOW_ALL_ORIGINS = True
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+"""
+    assert python_rules(text, "shop/settings/base.py") == {
+        "PY-DEBUG": 2,
+        "PY-HOSTS": 3,
+        "PY-COOKIE-TLS": 4,
+        "PY-COOKIE": 5,
+        "PY-CORS": 6,
+        "PY-HASHER": 7,
+    }
+    assert python_rules(text, "shop/settings/test.py") == {}
+    assert python_rules("DEBUG = True\n", "shop/prints.py") == {}
+    good = text.replace("True", "env.flag('X')").replace("False", "True").replace('"*"', '"example.org"')
+    assert python_rules(good.replace("MD5Pass", "Argon2Pass"), "shop/settings/base.py") == {}
+
+
+def test_a_view_without_its_check_of_forms() -> None:
+    assert python_rules("@csrf_exempt\ndef hook(request):\n    pass\n") == {"PY-CSRF": 1}
+
+
+def test_each_is_in_the_scan_once_and_nosec_is_honoured() -> None:
+    text = "def view(request):\n    cursor.execute('SELECT * FROM t WHERE a = ' + request.GET['a'])\n"
+    assert [one["rule"] for one in listed("a.py", text)] == ["B608"]
+    text = "def view(request):\n    return redirect(request.GET['next'])  # nosec\n"
+    assert listed("a.py", text) == []
+    text = "def view(request):\n    return mark_safe(request.GET['html'])\n"
+    text = "from django.utils.safestring import mark_safe\n" + text
+    assert [one["rule"] for one in listed("a.py", text)] == ["B703"]
+
+
+SENTENCES = """message = f"Could not delete from cache where key = {key}"
+choice = f"Select an item from the list where {reason} holds"
+token_expiry_seconds = "3600"
+API_KEY_LENGTH = "64"
+SHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""
+
+
+def test_sentences_and_measures_are_no_weakness() -> None:
+    assert listed("a.py", SENTENCES) == []
+    (one,) = listed("a.py", 'query = f"SELECT * FROM {table}"\n')
+    assert (one["rule"], one["severity"]) == ("B608", "medium")
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ('res.send("<p>" + req.query.name);', "JS-ECHO"),
+        ("res.send(`<p>${req.body.name}</p>`);", "JS-ECHO"),
+        ("res.redirect(req.query.next);", "JS-REDIRECT"),
+        ('jwt.verify(token, key, { algorithms: ["none"] });', "JS-TOKEN"),
+        ("fs.createReadStream(path.join(base, req.params.name));", "JS-PATH"),
+        ("const got = await fetch(req.query.url);", "JS-FETCH"),
+        ('app.use(cors({ origin: "*" }));', "JS-CORS"),
+        ("res.send(req.body);", ""),
+        ('res.redirect("/orders");', ""),
+        ('jwt.verify(token, key, { algorithms: ["EdDSA"] });', ""),
+        ("fs.createReadStream(path.join(base, name));", ""),
+        ("const got = await fetch(`https://api.example.org/${id}`);", ""),
+        ('app.use(cors({ origin: "https://example.org" }));', ""),
+        ("page.innerHTML = DOMPurify.sanitize(markup);", ""),
+    ],
+)
+def test_what_a_request_brings_in_javascript(line: str, rule: str) -> None:
+    assert [one["rule"] for one in listed("server.js", line + "\n")] == ([rule] if rule else [])

@@ -1,9 +1,9 @@
 """Security scan: weak code and secrets in submitted source, each with its line, CWE id and what to do.
 
-Python is read by bandit (its tests over the syntax tree; nothing is run); the other languages and the secrets by the
-patterns of `security_rules`. bandit's tests for a mere import or a program without a shell are left out, since they
-name no weakness; so are asserts in tests. A secret is never told whole. An archive is read in memory and bounded:
-entries, bytes, ratio, paths; links and archives inside it are not followed.
+Python is read by bandit (its tests over the syntax tree; nothing is run) and `security_python`; the other languages and
+the secrets by the patterns of `security_rules`. bandit's tests for a mere import or a program without a shell are left
+out, since they name no weakness; so are asserts in tests. A secret is never told whole. An archive is read in memory
+and bounded: entries, bytes, ratio, paths; links and archives inside it are not followed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ from tools_registry.studio import BadInput, File, Limits, Result, Tool
 from tools_registry.studios.drawing import Bar, Tone, bars
 from tools_registry.studios.sheets import csv_file, markdown_table
 
+from . import security_python
 from .security_rules import (
     CHECKLIST,
     LEFT_OUT,
+    MEASURE,
     NO_CHANCE,
     NO_SECRET,
     PINNED,
     PYTHON,
+    QUERY,
     QUOTED,
     QUOTED_LONG,
     RULES,
@@ -444,6 +447,7 @@ def _python(source: Source, scan: Scan, *, honour: bool) -> None:
             f"./{source.name}", io.BytesIO(content), bandit.core.meta_ast.BanditMetaAst(), _tests(), False, {}, metrics
         )
         visitor.process(content)
+        ours = security_python.weaknesses(source.text, source.name)
     except SyntaxError as error:
         scan.skipped.append(
             (source.name, f"line {error.lineno or 1} is no Python: {error.msg}; secrets were looked for")
@@ -453,23 +457,28 @@ def _python(source: Source, scan: Scan, *, honour: bool) -> None:
         scan.skipped.append((source.name, "nested too deeply to be read as Python; secrets were looked for"))
         return
     lines = source.lines
-    for issue in visitor.tester.results:
+    issues = visitor.tester.results
+    sure = {issue.lineno for issue in issues if issue.test_id == "B608" and issue.confidence != "LOW"}
+    ours = [weak for weak in ours if weak.rule != "PY-QUERY" or weak.line not in sure]
+    queries = {number for weak in ours if weak.rule == "PY-QUERY" for number in range(weak.line, weak.end + 1)}
+    for issue in issues:
         rule = issue.test_id
         if rule in LEFT_OUT or (rule == "B101" and TESTS.search(source.name)):
             continue
         if rule == "B311" and not _is_secret_chance(lines, issue.lineno):
             continue
-        if honour and any(
-            re.search(r"#\s*nosec\b", lines[number - 1])
-            for number in {issue.lineno, *issue.linerange}
-            if 0 < number <= len(lines)
-        ):
+        is_unsure = rule == "B608" and issue.confidence == "LOW"
+        if is_unsure and (issue.lineno in queries or not _is_query(lines, {issue.lineno, *issue.linerange})):
+            continue
+        if rule == "B308" and any(other.test_id == "B703" and other.lineno == issue.lineno for other in issues):
+            continue  # the same said twice
+        if honour and _is_silenced(lines, {issue.lineno, *issue.linerange}):
             scan.silenced += 1
             continue
         cwe, section, title, fix = PYTHON.get(rule, UNTOLD)
         severity = issue.severity.lower()
         severity = {"B506": "high", "B301": "high", "B307": "high", "B102": "high", "B608": "high"}.get(rule, severity)
-        if issue.test == "blacklist" and rule == "B303":
+        if (issue.test == "blacklist" and rule == "B303") or is_unsure:
             severity = "medium"
         if severity not in SEVERITIES:
             severity = "low"
@@ -478,6 +487,25 @@ def _python(source: Source, scan: Scan, *, honour: bool) -> None:
         scan.found.append(
             Finding(rule, "code", severity, issue.confidence.lower(), cwe, section, title, said, fix, source.name, max(issue.lineno, 1))  # noqa: E501
         )  # fmt: skip
+
+    for weak in ours:
+        if honour and _is_silenced(lines, range(weak.line, weak.end + 1)):
+            scan.silenced += 1
+            continue
+        of = security_python.RULES[weak.rule]
+        scan.found.append(
+            Finding(weak.rule, "code", of.severity, of.confidence, of.cwe, of.section, of.title, weak.said, of.fix, source.name, weak.line)  # noqa: E501
+        )  # fmt: skip
+
+
+def _is_silenced(lines: Sequence[str], numbers: Iterable[int]) -> bool:
+    return any(re.search(r"#\s*nosec\b", lines[number - 1]) for number in numbers if 0 < number <= len(lines))
+
+
+def _is_query(lines: Sequence[str], numbers: Iterable[int]) -> bool:
+    """Whether a text there begins as SQL does: "Could not delete from cache" is a sentence."""
+    near = "\n".join(lines[number - 1] for number in sorted(numbers) if 0 < number <= len(lines))
+    return QUERY.search(near) is not None
 
 
 def _tests() -> Any:
@@ -525,6 +553,8 @@ def _secrets(source: Source, scan: Scan) -> None:
             for match in pattern.finditer(text):
                 name, value = match[1], match[match.re.groups]
                 if NO_SECRET.search(value) or value.lower() in name.lower() or _is_name(value, name):
+                    continue
+                if value.isdigit() and len(value) < 8 and MEASURE.search(name):
                     continue
                 is_strong = chance(value) >= 3.2 and len(value) >= 12
                 is_password = re.search(r"(?i)pass|pwd", name) is not None

@@ -13,9 +13,13 @@ import re
 from dataclasses import dataclass
 
 CHECKLIST = {
+    "2.4.1": "Passwords are kept under a slow hash made for them",
     "2.10.4": "Passwords, keys and tokens are kept outside the source",
     "3.4.1": "Cookies are sent over TLS only",
     "3.4.2": "Scripts cannot read session cookies",
+    "3.5.3": "Signed tokens are checked before they are believed",
+    "4.2.2": "Other sites cannot send forms in a person's name",
+    "5.1.5": "Redirects lead to known places only",
     "5.2.4": "Nothing that came from outside is run as code",
     "5.2.5": "Templates are not made of what came from outside",
     "5.3.3": "What goes into a page is escaped for its place",
@@ -32,6 +36,7 @@ CHECKLIST = {
     "9.2.1": "The certificate of a server is checked",
     "12.3.1": "Paths and names of files are not taken as they come",
     "12.4.1": "Files are kept where and as only their owner reaches them",
+    "12.6.1": "The server fetches from known places only",
     "14.1.1": "What is built and deployed comes from a fixed, known place",
     "14.1.3": "Services and containers have no more rights than they need",
     "14.3.2": "Debugging is off where people use it",
@@ -65,6 +70,7 @@ SQL = (
     r"(?:SELECT\s[^\n\"'`]{0,200}\sFROM\s|INSERT\s+INTO\s|UPDATE\s+[\w.\"`]{1,80}\s+SET\s|DELETE\s+FROM\s"
     r"|select\s[^\n\"'`]{0,200}\sfrom\s|insert\s+into\s|update\s+[\w.\"`]{1,80}\s+set\s|delete\s+from\s)"
 )
+QUERY = re.compile(rf"[\"']\s*{SQL}|^\s*{SQL}", re.M)
 PARAMETERS = "Write the query with placeholders and give the values beside it."
 NO_SHELL = "Call the program with a list of arguments and no shell; check each argument against what is allowed."
 CERTIFICATE = "Leave the check on. For a certificate of your own, name its authority instead."
@@ -75,7 +81,7 @@ RULES = (
     # JavaScript and TypeScript
     _rule("JS-EVAL", "javascript", r"(?<![\w.$])(?:eval\s*\((?!\s*\))|new\s+Function\s*\()", "high", "medium", 95, "5.2.4", "Text is run as code", "Use JSON.parse for data, and a table of functions for what can be chosen."),
     _rule("JS-TIMER", "javascript", r"\b(?:setTimeout|setInterval)\s*\(\s*[\"'`]", "medium", "high", 95, "5.2.4", "A timer runs text as code", "Give the timer a function."),
-    _rule("JS-HTML", "javascript", r"\.(?:innerHTML|outerHTML)\s*\+?=(?!=)(?!\s*(?:\"[^\"\n]{0,500}\"|'[^'\n]{0,500}'|`[^`$\n]{0,500}`)\s*(?:;|$))", "high", "medium", 79, "5.3.3", "Markup is made from values", "Set textContent, or clean the markup with a library made for it."),
+    _rule("JS-HTML", "javascript", r"\.(?:innerHTML|outerHTML)\s*\+?=(?!=)(?!\s*(?:\"[^\"\n]{0,500}\"|'[^'\n]{0,500}'|`[^`$\n]{0,500}`)\s*(?:;|$))(?!\s*(?:DOMPurify\.sanitize|sanitizeHtml|escapeHtml)\s*\()", "high", "medium", 79, "5.3.3", "Markup is made from values", "Set textContent, or clean the markup with a library made for it."),
     _rule("JS-INSERT", "javascript", r"\.insertAdjacentHTML\s*\(|\bdocument\.write(?:ln)?\s*\(", "medium", "medium", 79, "5.3.3", "Markup is written into the page", "Make elements and set their text."),
     _rule("JS-REACT", "javascript", r"\bdangerouslySetInnerHTML\b|\bv-html\s*=|\bbypassSecurityTrustHtml\s*\(", "medium", "medium", 79, "5.3.3", "The framework's escaping is passed by", "Let the framework escape, or clean the markup first."),
     _rule("JS-COMMAND", "javascript", r"\b(?:exec|execSync)\s*\(\s*(?:`[^`\n]{0,300}\$\{|[\"'][^\"'\n]{0,300}[\"']\s*\+|\w+\s*\+)", "high", "high", 78, "5.3.8", "A system command is put together from values", "Use execFile or spawn with a list of arguments."),
@@ -87,9 +93,14 @@ RULES = (
     _rule("JS-HASH", "javascript", r"\bcreateHash\s*\(\s*[\"'`](?:md5|sha1|md4)[\"'`]", "medium", "high", 328, "6.2.5", "A broken hash", HASHES),
     _rule("JS-CIPHER", "javascript", r"\bcreate(?:Cipher|Decipher)\s*\(|\bcreateCipheriv\s*\(\s*[\"'`](?:des|rc4|[\w-]{1,20}-ecb)", "high", "high", 327, "6.2.5", "A broken cipher or mode", "Use createCipheriv with aes-256-gcm and a fresh nonce."),
     _rule("JS-MESSAGE", "javascript", r"\.postMessage\s*\([^\n;]{1,200},\s*[\"']\*[\"']\s*\)", "low", "high", 346, "14.5.3", "A message for every site", "Name the origin that may read it."),
-    _rule("JS-CORS", "javascript", r"[\"']Access-Control-Allow-Origin[\"']\s*[,:]\s*[\"']\*[\"']", "low", "medium", 942, "14.5.3", "Every site may read the answers", "Name the origins that may."),
+    _rule("JS-CORS", "javascript", r"[\"']Access-Control-Allow-Origin[\"']\s*[,:]\s*[\"']\*[\"']|\bcors\s*\(\s*(?:\)|\{[^{}]{0,200}\borigin\s*:\s*[\"']\*[\"'])", "low", "medium", 942, "14.5.3", "Every site may read the answers", "Name the origins that may."),
     _rule("JS-COOKIE", "javascript", r"\bhttpOnly\s*:\s*false\b", "medium", "high", 1004, "3.4.2", "Scripts can read a cookie", "Set httpOnly to true for session cookies."),
     _rule("JS-COOKIE-TLS", "javascript", r"\bcookie\w{0,20}[^\n]{0,200}\bsecure\s*:\s*false\b", "medium", "medium", 614, "3.4.1", "A cookie is sent without TLS", "Set secure to true."),
+    _rule("JS-ECHO", "javascript", r"\bres\.(?:send|write|end)\s*\(\s*(?:`[^`\n]{0,200}\$\{[^}\n]{0,60}|[\"'][^\"'\n]{0,200}[\"']\s*\+[^;\n]{0,100})\breq\.(?:query|params|body|cookies)\b", "high", "high", 79, "5.3.3", "What came in goes out as markup", "Render a template that escapes, or escape the value."),
+    _rule("JS-REDIRECT", "javascript", r"\bres\.redirect\s*\((?:\s*\d{3}\s*,)?\s*req\.(?:query|body|params)\b", "medium", "high", 601, "5.1.5", "A redirect leads where the request says", "Redirect to addresses of your own only."),
+    _rule("JS-TOKEN", "javascript", r"\balgorithms?\s*:\s*\[?\s*[\"']none[\"']", "high", "high", 347, "3.5.3", "A token’s signature is not checked", "Check the signature, and name the algorithms that you sign with."),
+    _rule("JS-PATH", "javascript", r"\b(?:readFile|readFileSync|createReadStream|sendFile)\s*\([^;\n]{0,120}\breq\.(?:query|params|body)\b", "high", "medium", 22, "12.3.1", "The name of a file comes as it came in", "Look it up by an id, or check that the resolved path stays in its folder."),
+    _rule("JS-FETCH", "javascript", r"\b(?:fetch|axios(?:\.(?:get|post|request))?|got)\s*\(\s*req\.(?:query|params|body)\b", "high", "high", 918, "12.6.1", "The server fetches what the request names", "Allow known hosts only."),
     # Java and Kotlin
     _rule("JAVA-COMMAND", "java", r"\.exec\s*\(\s*(?:\"[^\"\n]{0,200}\"\s*\+|\w+\s*\+)", "high", "high", 78, "5.3.8", "A system command is put together from values", "Use ProcessBuilder with a list of arguments."),
     _rule("JAVA-SQL", "java", rf"\"\s*{SQL}[^\"\n]{{0,300}}\"\s*\+\s*\w", "high", "high", 89, "5.3.4", "A query is put together from values", "Use PreparedStatement with ?."),
@@ -261,6 +272,10 @@ NO_SECRET = re.compile(
     r"|example|placeholder|change[_\- ]?me|your[_\- ]|dummy|\$\{|\{\{|%\(|redacted|\s"
 )
 QUOTED_LONG = re.compile(r"([\"'])([A-Za-z0-9+/=_\-]{24,200})\1")
+# Numbers about a secret: how long it lives, how long it is
+MEASURE = re.compile(
+    r"(?i)(?:second|minute|hour|day|expir\w*|ttl|age|length|len|size|count|max|min|limit|version|attempt|timeout|id|bits?|rounds)s?$"
+)
 NO_CHANCE = re.compile(
-    r"(?i)integrity|sha(?:1|2|256|384|512)|hash|digest|checksum|etag|fingerprint|uuid|alphabet|charset|base64,"
+    r"(?i)integrity|\bsha\b|sha(?:1|2|256|384|512)|hash|digest|checksum|etag|fingerprint|uuid|alphabet|charset|base64,"
 )
