@@ -43,6 +43,11 @@ def kinds(text: str) -> list[str]:
         ("born on 3 May 1980 at 12 High Street, SW1A 1AA", ["date_of_birth", "address", "uk_postcode"]),
         ("was given insulin for diabetes", ["health", "health"]),
         ("invoice 2026-01-05, 1,234.50, order 1234567890", []),
+        ("NHS number: 943 476 5919, call 943 476 5919", ["nhs_number"]),
+        ("NHS number: 943 476 5918", []),  # its check digit is wrong
+        ("release 10.2.3.4 and v1.2.3.4 from 203.0.113.9", ["ip_address"]),
+        ("password=hunter2 and Authorization: Bearer abcdefgh12345678.xyz", ["secret", "secret"]),
+        ("The password: choose a long one", []),
     ],
 )
 def test_forms_and_their_checksums(text: str, found: list[str]) -> None:
@@ -75,6 +80,55 @@ def test_names_of_columns_alone_are_less_sure_and_plain_columns_are_left_alone()
     assert clean["findings"] == []
     assert clean["assessment"]["missing"] == []
     assert clean["assessment"]["score"]["residual"] == 0
+
+
+THINGS = {
+    "race": ["Monza", "Spa"],
+    "condition": ["new", "used"],
+    "treatment_group": ["A", "B"],
+    "union_type": ["inner", "outer"],
+    "orientation": ["landscape", "portrait"],
+    "votes": ["12", "3"],
+    "iris": ["setosa", "virginica"],
+    "product_name": ["Oak table", "Ash chair"],
+    "file name": ["a.txt", "b.txt"],
+    "version": ["10.2.3.4", "10.2.3.5"],
+    "lat_ms": ["12.5", "18.1"],
+    "long_description": ["A table", "A chair"],
+    "phone_model": ["Fair 5", "Nord 2"],
+}
+
+
+def test_columns_that_are_called_like_something_else_decide_nothing() -> None:
+    """A race is also run and a condition also new: no duty follows from the name alone, and it is still said."""
+    table = "\n".join([",".join(THINGS), *(",".join(row) for row in zip(*THINGS.values(), strict=True))])
+    result = run(TOOL, document=table.encode()).result
+    assert result["assessment"]["special_categories"] == []
+    assert result["assessment"]["missing"] == []
+    assert result["assessment"]["score"]["inherent"] == 0
+    assert {one["confidence"] for one in result["findings"]} == {0.3}
+    assert {one["column"] for one in result["findings"]} == {
+        *("race", "condition", "treatment_group", "union_type", "orientation", "votes", "iris")
+    }
+    assert "may say so" in result["findings"][0]["why"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("race", ["White", "Black or African American", "Asian"], "ethnicity"),
+        ("orientation", ["straight", "gay", "bi"], "sexuality"),
+        ("condition", ["asthma", "diabetes", "epilepsy"], "health"),
+        ("vote", ["Labour", "Conservative", "Green"], "politics"),
+        ("medical_condition", ["none", "x", "y"], "health"),
+        ("lat", ["51.5074", "53.4808", "55.9533"], "location"),
+    ],
+)
+def test_the_values_say_what_the_name_leaves_open(column: str, values: list[str], kind: str) -> None:
+    table = "\n".join([f"n,{column}", *(f"{at},{value}" for at, value in enumerate(values))])
+    (one,) = run(TOOL, document=table.encode()).result["findings"]
+    assert (one["type"], one["column"]) == (kind, column)
+    assert one["confidence"] >= 0.5
 
 
 def test_nothing_raw_is_in_the_answer_or_its_files() -> None:

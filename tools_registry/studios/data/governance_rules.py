@@ -329,7 +329,7 @@ POLICIES = (
         "POL-11",
         "Payment cards",
         "security",
-        ("PCI DSS v4.0 Req. 3", "DMBOK2-7"),
+        ("PCI DSS v4.0.1 Req. 3", "DMBOK2-7"),
         _has("payment"),
         lambda answers: [
             "Card numbers are stored only where a contract needs it, and unreadable.",
@@ -400,7 +400,7 @@ RETENTION = (
     ("employees", "uk", "3 years after the tax year, for pay", "Income Tax (PAYE) Regulations 2003 reg. 97"),
     ("employees", "us", "4 years for employment taxes; 3 for pay", "26 CFR § 31.6001-1; 29 CFR § 516.5"),
     ("employees", "eu", "As the member state says; then as short as the purpose allows", "GDPR Art. 5(1)(e), 88"),
-    ("payment", "", "No longer than the contract needs; codes and PINs never", "PCI DSS v4.0 Req. 3.2, 3.3"),
+    ("payment", "", "No longer than the contract needs; codes and PINs never", "PCI DSS v4.0.1 Req. 3.2, 3.3"),
     ("personal", "eu", "No longer than the purpose needs; at most {months}", "GDPR Art. 5(1)(e)"),
     ("personal", "uk", "No longer than the purpose needs; at most {months}", "UK GDPR Art. 5(1)(e)"),
     ("personal", "us", "As disclosed at collection; at most {months}", "Cal. Civ. Code § 1798.100(a)(3)"),

@@ -51,6 +51,8 @@ class Kind:
     strength: float = 0.0
     # Its form is too common to count without a name that says so.
     needs_name: bool = False
+    perhaps: str = ""  # what its columns are called, and many others too: a race is also run, a condition also new
+    words: str = ""  # what the values of a column called so say, if it is meant
 
 
 def _card(text: str, region: str) -> bool:
@@ -125,7 +127,19 @@ KINDS = (
         "phone",
         "Phone number",
         "contact",
-        _called("phone", "tel", "telephone", "mobile", "cell", "fax", "msisdn", "phone_?(?:no|number)"),
+        _called(
+            "phone",
+            "tel",
+            "telephone",
+            "telefon",
+            "mobile",
+            "mobil",
+            "handy",
+            "cell",
+            "fax",
+            "msisdn",
+            "phone_?(?:no|number)",
+        ),
         r"(?<![\w.])(?:\+|00|\(?0)[\d\s().\-]{7,20}\d(?![\w.])"
         r"|(?<![\w.])\(\d{3}\) ?\d{3}-\d{4}(?!\w)|(?<![\w.-])\d{3}[-.]\d{3}[-.]\d{4}(?!\w)",
         _phone,
@@ -204,7 +218,7 @@ KINDS = (
     ),
     Kind(
         "uk_postcode",
-        "UK postcode",
+        "Postcode",
         "location",
         _called("post_?code", "postal_?code", "zip", "zip_?code", "plz"),
         r"(?<!\w)(?:GIR 0AA|[A-PR-UWYZ](?:\d{1,2}|[A-HK-Y]\d|[A-HK-Y]\d\d|\d[A-HJKPSTUW]|"
@@ -293,6 +307,9 @@ KINDS = (
         "Password or secret",
         "secret",
         _called("password", "passwd", "pwd", "pin", "secret", "security_?answer", "mother.*maiden.*", "cvv", "cvc"),
+        r"(?i)(?:(?:pass(?:word|wd|phrase)|pwd|secret|api[_-]?key)[\"']?[ \t]{0,2}[:=][ \t]{0,2}[\"']?"
+        r"(?=[^\s\"',;]{0,99}[\d!@#$%^&*])[^\s\"',;]{4,100}|bearer[ \t]{1,3}[A-Za-z0-9._~+/-]{16,400})",
+        strength=0.8,
     ),
     Kind(
         "health",
@@ -300,17 +317,15 @@ KINDS = (
         "special",
         _called(
             "health.*",
+            "medical.*",
             "diagnos[ie]s",
             "disease",
             "illness",
-            "condition",
             "medication",
-            "drug",
             "symptoms?",
-            "disab.*",
+            "disabilit.*",
             "blood_?(?:type|group)",
             "allerg.*",
-            "treatment",
             "icd.*",
             "sick.*",
             "pregnan.*",
@@ -321,48 +336,58 @@ KINDS = (
         r"arthritis|hypertension|"
         r"pregnan(?:t|cy)|wheelchair|tumou?r|migraine|autis(?:m|tic)|miscarriage)(?!\w)",
         strength=0.8,
+        perhaps=_called("condition", "drug", "treatment", "disabled"),
     ),
     Kind(
         "religion",
         "Religion or belief (special category)",
         "special",
-        _called("religio.*", "faith", "belief", "denomination", "church"),
+        _called("religio.*", "faith"),
         r"(?i)(?<!\w)(?:roman catholic|catholic|protestant|muslim|islam(?:ic)?|jewish|hindu|sikh|"
         r"buddhist|atheist|jehovah.s witness|anglican|methodist)(?!\w)",
         strength=0.75,
+        perhaps=_called("belief", "denomination", "church"),
     ),
     Kind(
         "ethnicity",
         "Racial or ethnic origin (special category)",
         "special",
-        _called("ethnic.*", "race", "racial.*", "skin_?colou?r", "tribe", "caste"),
+        _called("ethnic.*", "racial.*", "skin_?colou?r", "caste"),
         r"(?i)(?<!\w)(?:white british|black african|black caribbean|african american|"
         r"hispanic or latino|caucasian|pakistani origin|mixed ethnicity|roma(?:ni)? origin)(?!\w)",
         strength=0.75,
+        perhaps=_called("race", "tribe"),
+        words=r"(?i)(?:non-?hispanic )?(?:white|black|asian|hispanic|latin[oax]|mixed|caucasian|arab|roma|indian|"
+        r"chinese|african(?:[ -]american)?|native american|pacific islander|multiracial|two or more)\b.{0,40}",
     ),
     Kind(
         "politics",
         "Political opinion (special category)",
         "special",
-        _called("politic.*", "party_?(?:member.*|affiliation)", "vote[sd]?(?:_?for)?", "voting.*"),
+        _called("politic.*", "party_?(?:member.*|affiliation)", "vote[sd]?_?for"),
         r"(?i)(?<!\w)(?:labour voter|conservative voter|republican voter|democrat voter|party member(?:ship)?)(?!\w)",
         strength=0.7,
+        perhaps=_called("vote[sd]?", "voting.*", "party"),
+        words=r"(?i)(?:labour|conservatives?|tory|liberal.*|democrats?|republicans?|greens?|snp|independent|reform.*)",
     ),
     Kind(
         "union",
         "Trade union membership (special category)",
         "special",
-        _called("union", "trade_?union", "union_?member.*"),
+        _called("trade_?union", "union_?member.*"),
         r"(?i)(?<!\w)(?:trade union member|union rep(?:resentative)?|shop steward)(?!\w)",
         strength=0.75,
+        perhaps=_called("union"),
     ),
     Kind(
         "sexuality",
         "Sex life or orientation (special category)",
         "special",
-        _called("sexual.*", "orientation"),
+        _called("sexual.*"),
         r"(?i)(?<!\w)(?:heterosexual|homosexual|bisexual|lesbian|same-sex partner|transgender)(?!\w)",
         strength=0.75,
+        perhaps=_called("orientation"),
+        words=r"(?i)(?:straight|gay|bi|hetero|homo|queer|asexual|pansexual).{0,20}",
     ),
     Kind(
         "biometric",
@@ -370,27 +395,37 @@ KINDS = (
         "special",
         _called(
             "biometric.*",
-            "fingerprint",
-            "face_?(?:id|vector|print)",
-            "iris",
-            "retina",
+            "face_?(?:vector|print)",
             "voice_?print",
             "dna",
             "genom.*",
             "genetic.*",
         ),
+        perhaps=_called("fingerprint", "iris", "retina", "face_?id"),
     ),
     Kind(
         "criminal",
         "Criminal record (GDPR Art. 10)",
         "special",
-        _called("criminal.*", "conviction.*", "offen[cs]e.*", "dbs", "arrest.*"),
+        _called("criminal.*", "conviction.*", "dbs", "arrest(?:s|ed)?"),
         r"(?i)(?<!\w)(?:convicted of|criminal conviction|served a sentence|arrested for)(?!\w)",
         strength=0.75,
+        perhaps=_called("offen[cs]es?"),
     ),
 )
 BY_NAME = {one.name: one for one in KINDS}
 NAMED = {one.name: re.compile(one.named, re.I) for one in KINDS if one.named}
+PERHAPS = {one.name: re.compile(one.perhaps, re.I) for one in KINDS if one.perhaps}
+WORDS = {one.name: re.compile(one.words) for one in KINDS if one.words}
+# Names of things, as columns are called: product_name, file name
+OF_A_THING = re.compile(
+    r"(?i)(?:^|[_\s.-])(?:product|item|file|host|server|domain|brand|model|company|organi[sz]ation|org|business|supplier"
+    r"|vendor|shop|store|city|town|country|county|state|region|street|place|site|event|table|column|field|database|schema"
+    r"|project|team|department|role|job|task|step|service|app|application|package|module|class|function|method|metric"
+    r"|category|group|type|currency|language|plan|bank|school|course|species|drug|test|sheet|folder|path|variable|feature"
+    r"|device|channel|campaign|page|image|tag|label|status|layer|node|queue|topic|bucket)[_\s.-]name(?:$|[_\s.-])"
+)
+IS_A_VERSION = re.compile(r"(?i)(?:\b(?:version|release|build|firmware|ver)[ .:=/]{0,3}v?|(?<!\w)v)$")
 FORMS = {one.name: re.compile(one.form) for one in KINDS if one.form}
 # The commonest given names of England and Wales (ONS) and the United States (SSA), and some of their neighbours'.
 _GIVEN = """
@@ -417,12 +452,16 @@ def find_in_text(text: str, region: str) -> list[tuple[str, int, int]]:
     found: list[tuple[float, str, int, int]] = []
     for name, form in FORMS.items():
         kind = BY_NAME[name]
-        if kind.needs_name or (not has_digit and kind.category != "special" and name != "email"):
+        if not has_digit and kind.category != "special" and name not in ("email", "secret"):
             continue
         if name == "email" and "@" not in text:
             continue
         for match in form.finditer(text):
-            said = match.group().strip()
+            said, before = match.group().strip(), text[max(0, match.start() - 25) : match.start()]
+            if kind.needs_name and not re.search(r"(?i)\bnhs\b", before):
+                continue
+            if name == "ip_address" and IS_A_VERSION.search(before):
+                continue
             if kind.is_true is None or kind.is_true(said, region):
                 found.append((-kind.strength, name, match.start(), match.end()))
     kept: list[tuple[str, int, int]] = []

@@ -1,11 +1,13 @@
 """Personal data in a table or a text, and what GDPR and CCPA ask of who uses it. No value found is ever shown.
 
 A column's confidence: strength of the form × (½ + ½ × share of its values that have it), joined with 0.6 where the
-column's name says so too: 1 − (1 − form) × (1 − name).
+column's name says so too, 0.3 where the name may mean something else: 1 − (1 − form) × (1 − name). The assessment
+counts what is at least as likely as not.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +26,8 @@ VALUES_MAX = 3_000  # different values of a column that are looked at
 LINES_MAX = 50_000
 LISTED_MAX = 2_000
 SAMPLE_ROWS = 5
-NAME_CONFIDENCE = 0.6
+NAME_CONFIDENCE, PERHAPS_CONFIDENCE = 0.6, 0.3
+SURE = 0.5
 LAWS = {"gdpr": "GDPR and UK GDPR", "ccpa": "CCPA as amended by the CPRA"}
 REGIONS = {
     "GB": "United Kingdom",
@@ -139,6 +142,15 @@ def _column(name: str, seen: kinds.Profile, region: str) -> list[dict[str, Any]]
     answer: list[dict[str, Any]] = []
     for of in personal.KINDS:
         is_named = bool(of.named) and bool(personal.NAMED[of.name].search(_plain(name)))
+        is_named = is_named and not (of.name == "name" and personal.OF_A_THING.search(_plain(name)))
+        is_perhaps = (
+            not is_named and of.name in personal.PERHAPS and bool(personal.PERHAPS[of.name].search(_plain(name)))
+        )
+        if is_perhaps and of.words and total:
+            meant = sum(times for value, times in values.items() if personal.WORDS[of.name].fullmatch(value))
+            is_named, is_perhaps = meant >= 0.5 * total, meant < 0.5 * total
+        if of.name == "ip_address" and not is_named and re.search(r"(?i)version|release|build|firmware", name):
+            continue
         if of.category == "special" and of.form and not of.is_true:
             is_named = is_named or bool(personal.FORMS[of.name].search(_plain(name).replace("_", " ")))
         count = hits[of.name]
@@ -151,7 +163,7 @@ def _column(name: str, seen: kinds.Profile, region: str) -> list[dict[str, Any]]
             )
         if of.name == "date_of_birth" and is_named and seen.kind in ("date", "datetime"):
             count = total
-        if not count and not (is_named and total and _fits(of, seen)):
+        if not count and not ((is_named or is_perhaps) and total and _fits(of, seen, name)):
             continue
         share = count / total if total else 0.0
         strength = of.strength or (0.8 if of.name == "name" else 0.0)
@@ -160,7 +172,8 @@ def _column(name: str, seen: kinds.Profile, region: str) -> list[dict[str, Any]]
             continue  # long numbers: one in ten fits Luhn by chance
         if of.name == "name" and share < 0.2 and not is_named:
             continue
-        confidence = 1 - (1 - form_confidence) * (1 - (NAME_CONFIDENCE if is_named else 0.0))
+        by_name = NAME_CONFIDENCE if is_named else PERHAPS_CONFIDENCE if is_perhaps else 0.0
+        confidence = 1 - (1 - form_confidence) * (1 - by_name)
         answer.append(
             {
                 "type": of.name,
@@ -176,7 +189,7 @@ def _column(name: str, seen: kinds.Profile, region: str) -> list[dict[str, Any]]
                     of,
                     count,
                     total,
-                    is_named,
+                    "says so" if is_named else "may say so, or mean something else" if is_perhaps else "",
                     is_inside=0 < whole[of.name] < count,
                     is_sampled=len(seen.values) > VALUES_MAX,
                 ),
@@ -194,26 +207,34 @@ def _plain(name: str) -> str:
     )
 
 
-def _fits(kind: personal.Kind, seen: kinds.Profile) -> bool:
+def _fits(kind: personal.Kind, seen: kinds.Profile, name: str) -> bool:
     """Whether the column's values can be what its name says."""
+    if kind.name == "location":
+        # Places have degrees with their parts; lat_ms and long_description are none.
+        of = [value for value in list(seen.values)[:200] if re.search(r"-?\b\d{1,3}[.,]\d+", value)]
+        is_time = re.search(r"(?i)(?:^|[_\s.-])(?:ms|sec|seconds?|ns|us|avg|mean|p\d{1,2})$", name)
+        return 2 * len(of) >= min(200, len(seen.values)) and not is_time
+    if kind.name == "phone":
+        of = [value for value in list(seen.values)[:200] if sum(one.isdigit() for one in value) >= 6]
+        return 2 * len(of) >= min(200, len(seen.values))
     if kind.name == "date_of_birth":
         return seen.kind in ("date", "datetime")
     if kind.name in ("name", "address", "username", "religion", "ethnicity", "nationality"):
         return seen.kind == "text"
-    if kind.name in ("age", "location", "income"):
+    if kind.name in ("age", "income"):
         return seen.kind in ("integer", "decimal", "text")
-    return not kind.form or kind.category == "special" or kind.name in ("phone", "uk_postcode")
+    return not kind.form or kind.category == "special" or kind.name in ("uk_postcode", "secret")
 
 
-def _why(kind: personal.Kind, count: int, total: int, is_named: bool, *, is_inside: bool, is_sampled: bool) -> str:
+def _why(kind: personal.Kind, count: int, total: int, named: str, *, is_inside: bool, is_sampled: bool) -> str:
     said = []
     looked = f"the first {VALUES_MAX:,} different" if is_sampled else f"{total:,}"
     if count:
         how = f" and pass {kind.checked_by}" if kind.checked_by else ""
         where = "hold one" if is_inside else "have its form"
         said.append(f"{count:,} of {looked} values {where}{how}")
-    if is_named:
-        said.append("the column’s name says so")
+    if named:
+        said.append(f"the column’s name {named}")
     return "; ".join(said)
 
 
@@ -273,7 +294,7 @@ def _in_text(content: bytes, region: str) -> tuple[list[dict[str, Any]], dict[st
 
 
 def _assess(inputs: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    sure = [one for one in found if one["confidence"] >= 0.5]
+    sure = [one for one in found if one["confidence"] >= SURE]
     case: dict[str, Any] = {name: inputs[name] for name in ANSWERS}
     special = sorted({one["type"] for one in sure if one["category"] == "special"})
     case["has_special"] = bool(special)
@@ -403,7 +424,7 @@ def _view(result: Mapping[str, Any]) -> list[studio.Block]:
     }
     shown = [
         {
-            "severity": severities.get(one["category"], "low"),
+            "severity": severities.get(one["category"], "low") if one["confidence"] >= SURE else "info",
             "title": f"{one['title']}: {one['column']}" if one["column"] else one["title"],
             "where": f"Lines {', '.join(map(str, one['lines'][:8]))}" if one["lines"] else f"{one['count']:,} values",
             "text": f"{one['why']}. Confidence {100 * one['confidence']:.0f} %.",
@@ -424,7 +445,10 @@ def _view(result: Mapping[str, Any]) -> list[studio.Block]:
                 ("Risk that stays", f"{score['residual']:.1f} of 100, {score['level']}"),
                 ("Risk before safeguards", f"{score['inherent']:.1f} of 100"),
                 ("Duties kept", f"{score['duties_kept']} of {score['duties']}"),
-                ("Impact assessment", "needed (Art. 35)" if assessment["is_assessment_needed"] else "not needed"),
+                (
+                    "Impact assessment",
+                    "needed (Art. 35)" if assessment["is_assessment_needed"] else "not needed by the nine criteria",
+                ),
                 ("Looked at", result["looked_at"]),
             ),
         ),
