@@ -91,6 +91,40 @@ def test_percentiles_are_those_of_the_standard_library(values: list[float]) -> N
         assert percentile(values, percent) == pytest.approx(cuts[percent - 1], rel=1e-9, abs=1e-9)
 
 
+def test_what_stays_open_or_is_never_sent_is_in_no_percentile() -> None:
+    """A WebSocket's time is how long somebody stayed, not how long a server took."""
+    result = har(
+        *(entry(0, 100.0 * number) for number in range(1, 5)),
+        entry(0, 45_000, "wss://shop.example/live", status=101),
+        entry(0, 60_000, "https://shop.example/events", mime="text/event-stream; charset=utf-8"),
+        entry(0, 0, "data:image/png;base64,AAAA", mime="image/png"),
+        entry(0, 0, "chrome-extension://abc/inject.js", mime="text/javascript"),
+    ).result
+    assert (result["requests"], result["kept_open"], result["not_sent"]) == (4, 2, 2)
+    assert (result["all"]["p50_ms"], result["all"]["max_ms"]) == (250, 400)
+    assert [one["name"] for one in result["by_host"]] == ["shop.example"]
+    assert result["third_parties"] == []
+    with pytest.raises(BadInput) as error:
+        har(entry(0, 45_000, "wss://shop.example/live", status=101))
+    assert "answered over HTTP" in error.value.fields["recording"][0]
+
+
+def test_when_the_page_was_ready_is_told() -> None:
+    pages = [
+        {
+            "id": "page_1",
+            "title": "https://shop.example/?token=hidden",
+            "pageTimings": {"onContentLoad": 800.5, "onLoad": 1500.25},
+        },
+        {"pageTimings": {"onLoad": -1}},
+    ]
+    recording = json.dumps({"log": {"pages": pages, "entries": [entry()]}}).encode()
+    result = run(TOOL, {}, recording=("a.har", recording))
+    assert result.result["pages"] == [{"content_loaded_ms": 800.5, "loaded_ms": 1500.25}]
+    assert dict(result.view[0]["pairs"])["All loaded"] == "1,500 ms"
+    assert b"hidden" not in studio.encode(result)
+
+
 def test_one_value_is_every_percentile() -> None:
     assert [percentile([7], percent) for percent in (50, 99)] == [7, 7]
 

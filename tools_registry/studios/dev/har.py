@@ -74,6 +74,19 @@ class Request:
         return f"{self.host}{self.path}"[:120]
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a recording holds: the requests in their order of time, and what is told apart from them."""
+
+    requests: Sequence[Request]
+    # Connections that stay open (WebSocket, event streams): their time is how long somebody stayed.
+    kept_open: int
+    # What never went over the network: data:, blob:, a browser's extensions.
+    not_sent: int
+    # Of each page that says them: when its document was ready and when all was loaded, in milliseconds.
+    pages: Sequence[tuple[float | None, float | None]]
+
+
 def percentile(values: Sequence[float], percent: float) -> float:
     """Linear between the closest ranks (type 7). Raises ValueError without values."""
     if not values:
@@ -85,8 +98,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def read(loaded: Any) -> list[Request]:
-    """The requests in their order of time; raises Unreadable."""
+def read(loaded: Any) -> Recording:
+    """What the recording holds; raises Unreadable."""
     log = loaded.get("log") if isinstance(loaded, Mapping) else None
     entries = log.get("entries") if isinstance(log, Mapping) else None
     if not isinstance(entries, list):
@@ -95,12 +108,41 @@ def read(loaded: Any) -> list[Request]:
         raise Unreadable("The recording has no requests.")
     if len(entries) > ENTRIES_MAX:
         raise Unreadable(f"It has {len(entries):,} requests; at most {ENTRIES_MAX:,}.")
-    made = [_request(number, entry) for number, entry in enumerate(entries, 1)]
-    first = min(began for _, began in made)
-    placed = []
-    for fields, began in made:
-        placed.append(Request(start=(began - first) * 1000, **fields))
-    return sorted(placed, key=lambda one: (one.start, one.number))
+    made = [(*_request(number, entry), entry) for number, entry in enumerate(entries, 1)]
+    sent = [(fields, began, entry) for fields, began, entry in made if _scheme(entry) in ("http", "https", "ws", "wss")]
+    counted = [(fields, began) for fields, began, entry in sent if not _stays_open(fields, entry)]
+    if not counted:
+        raise Unreadable("The recording has no requests that were answered over HTTP.")
+    first = min(began for _, began in counted)
+    placed = [Request(start=(began - first) * 1000, **fields) for fields, began in counted]
+    placed.sort(key=lambda one: (one.start, one.number))
+    return Recording(placed, len(sent) - len(counted), len(made) - len(sent), _pages(log))
+
+
+def _scheme(entry: Mapping[str, Any]) -> str:
+    return str(entry["request"].get("url", "")).partition(":")[0].lower()
+
+
+def _stays_open(fields: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    content = entry["response"].get("content")
+    kind = str(content.get("mimeType") or "") if isinstance(content, Mapping) else ""
+    return (
+        _scheme(entry) in ("ws", "wss")
+        or fields["status"] == 101
+        or entry.get("_resourceType") in ("websocket", "eventsource")
+        or kind.lower().startswith("text/event-stream")
+    )
+
+
+def _pages(log: Mapping[str, Any]) -> list[tuple[float | None, float | None]]:
+    pages = log.get("pages")
+    timings = [
+        page.get("pageTimings") for page in (pages if isinstance(pages, list) else []) if isinstance(page, Mapping)
+    ]
+    found = [
+        (_number(one.get("onContentLoad")), _number(one.get("onLoad"))) for one in timings if isinstance(one, Mapping)
+    ]
+    return [one for one in found if one != (None, None)][:50]
 
 
 def _request(number: int, entry: Any) -> tuple[dict[str, Any], float]:

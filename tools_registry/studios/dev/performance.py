@@ -18,7 +18,7 @@ from tools_registry.studios.drawing import Bar, Span, Tone
 from tools_registry.studios.sheets import csv_file, markdown_table
 
 from . import har, profiles
-from .har import Request
+from .har import Recording, Request
 from .profiles import Function, Profile, Unreadable
 
 FORMS = {
@@ -72,10 +72,14 @@ def form_of(content: bytes) -> str:
 # Requests
 
 
-def _of_requests(requests: Sequence[Request], own_site: str, top: int) -> Result:
-    """{kind, method, own_site, requests, failed, bytes, unpacked_bytes, span_ms, all, by_host, by_kind, by_path,
-    by_phase, third_parties, findings, slowest}: times in milliseconds, each group with p50_ms to p99_ms.
+def _of_requests(recording: Recording, own_site: str, top: int) -> Result:
+    """{kind, method, own_site, requests, kept_open, not_sent, pages, failed, bytes, unpacked_bytes, span_ms, all,
+    by_host, by_kind, by_path, by_phase, third_parties, findings, slowest}: times in milliseconds, each group with
+    p50_ms to p99_ms.
+
+    Connections that stay open, and what never went over the network, are counted and are in no figure.
     """
+    requests = recording.requests
     own = har.site(own_site.lower().strip(". ")) if own_site else next(
         (har.site(one.host) for one in requests if one.kind == "page"), har.site(requests[0].host)
     )  # fmt: skip
@@ -96,6 +100,12 @@ def _of_requests(requests: Sequence[Request], own_site: str, top: int) -> Result
         "method": METHOD,
         "own_site": own,
         "requests": len(requests),
+        "kept_open": recording.kept_open,
+        "not_sent": recording.not_sent,
+        "pages": [
+            {"content_loaded_ms": ready and round(ready, 3), "loaded_ms": loaded and round(loaded, 3)}
+            for ready, loaded in recording.pages
+        ],
         "failed": sum(one.status >= 400 or one.status == 0 for one in requests),
         "bytes": sum(one.sent for one in requests),
         "unpacked_bytes": sum(one.size for one in requests),
@@ -217,6 +227,21 @@ def _told_requests(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _loaded(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """When pages were ready, and what is in no figure."""
+    pairs: list[tuple[str, Any]] = []
+    for number, page in enumerate(result["pages"][:5], 1):
+        of = f" {number}" if len(result["pages"]) > 1 else ""
+        for title, key in (("Document ready", "content_loaded_ms"), ("All loaded", "loaded_ms")):
+            if page[key] is not None:
+                pairs.append((f"{title}{of}", drawing.number(page[key], "ms")))
+    if result["kept_open"]:
+        pairs.append(("Kept open, in no figure", result["kept_open"]))
+    if result["not_sent"]:
+        pairs.append(("Never sent, in no figure", result["not_sent"]))
+    return pairs
+
+
 def _view_requests(result: Mapping[str, Any], drawn: int) -> list[studio.Block]:
     whole = result["all"]
     heading = ("Name", "Requests", "kB", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "Most ms")
@@ -246,6 +271,7 @@ def _view_requests(result: Mapping[str, Any], drawn: int) -> list[studio.Block]:
                 ("p99", drawing.number(whole["p99_ms"], "ms")),
                 ("Failed", result["failed"]),
                 ("Your site", result["own_site"]),
+                *_loaded(result),
             ),
         ),
         studio.findings(
