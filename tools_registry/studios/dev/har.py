@@ -134,8 +134,8 @@ def _stays_open(fields: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
     )
 
 
-def _pages(log: Mapping[str, Any]) -> list[tuple[float | None, float | None]]:
-    pages = log.get("pages")
+def _pages(log: Any) -> list[tuple[float | None, float | None]]:
+    pages = log.get("pages") if isinstance(log, Mapping) else None
     timings = [
         page.get("pageTimings") for page in (pages if isinstance(pages, list) else []) if isinstance(page, Mapping)
     ]
