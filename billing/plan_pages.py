@@ -20,7 +20,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from . import checkout, clock, idempotency, ledger, people, plan_words, plans, subscriptions
+from . import checkout, clock, idempotency, ledger, people, plan_words, plans, subscriptions, throttles
 from .errors import BillingError, IdempotencyConflict
 from .models import new_id
 from .pages import for_people, record_refusal, see, since_of
@@ -116,6 +116,7 @@ def subscribe(request: Any) -> HttpResponse:
         made=new_id(),
     )
     try:
+        throttles.count_write(request)
         row, repeat = subscriptions.subscribe(
             account, form.cleaned_data["plan"], user=request.user, site=request.build_absolute_uri("/"), key=key
         )
@@ -129,7 +130,10 @@ def subscribe(request: Any) -> HttpResponse:
 
 
 def _change(request: Any, **about: Any) -> subscriptions.Changed:
-    return subscriptions.change(people.account_of(request), request.POST.get("plan", ""), **about)
+    wanted = request.POST.get("plan", "")
+    if not re.fullmatch(r"[-A-Za-z0-9_]{1,50}", wanted):
+        raise Http404
+    return subscriptions.change(people.account_of(request), wanted, **about)
 
 
 ACTS: dict[str, Callable[..., subscriptions.Changed]] = {
@@ -152,6 +156,7 @@ def plan_act(request: Any, act: str) -> HttpResponse:
         messages.error(request, "Only an owner of the account may change its plan. Nothing was changed.")
         return redirect("account_plan")
     try:
+        throttles.count_write(request)
         made, repeat = ACTS[act](request, user=request.user, key=_key(request, act))
     except IdempotencyConflict:
         return redirect("account_plan")
@@ -189,6 +194,7 @@ def portal(request: Any) -> HttpResponse:
         return redirect("account_plan")
     back = f"{(settings.PUBLIC_URL or request.build_absolute_uri('/')).rstrip('/')}{plans.PAGE}"
     try:
+        throttles.count_write(request)
         return _see_other(checkout.portal(account, back))
     except BillingError as refusal:
         return _refused(request, "portal", refusal)
@@ -212,6 +218,7 @@ ACTIONS = {
     "plan_change_planned": "Undo that above first.",
     "payment_declined": "Change the card under “Card and invoices”, then try again.",
     "no_customer": "Choose a plan or a pack first.",
+    "too_many_requests": "Wait a minute, then try again.",
     "too_many_purchases": "Pay one of those that are open, or wait an hour.",
 }
 

@@ -32,6 +32,7 @@ from . import (
     plans,
     purchases,
     statement,
+    throttles,
 )
 from .errors import BillingError, IdempotencyConflict
 from .models import Lot, Purchase, new_id
@@ -94,6 +95,7 @@ def buy(request: Any) -> HttpResponse:
         made=new_id(),
     )
     try:
+        throttles.count_write(request)
         purchase, repeat = checkout.buy(
             account,
             wanted,
@@ -119,6 +121,7 @@ def buy(request: Any) -> HttpResponse:
 ACTIONS = {
     "payments_unavailable": "Try again in a moment.",
     "invalid_fields": "Choose one of those below.",
+    "too_many_requests": "Wait a minute, then try again.",
     "too_many_purchases": "Pay one of those that are open, or wait an hour.",
 }
 

@@ -19,7 +19,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import credits, errors, idempotency, ledger, packs, people, purchases, refusal_words, statement
+from billing import credits, errors, idempotency, ledger, packs, people, purchases, refusal_words, statement, throttles
 from billing.models import Entry, Lot, new_id
 from billing.pages import for_people, line_in_words, record_refusal, say_day, see, window
 from tools_registry import explain as of_tools
@@ -170,6 +170,7 @@ def _start(request: Any, offer: Offer, offered: list[Offer]) -> HttpResponse:
         form.say(refusal)
         return _form_page(request, form, given, offered, status=refusal.status)
     try:
+        throttles.count_write(request)
         started = lifecycle.start(
             account, quote, actor=people.actor_of(request), user=request.user.pk, key=_key(request, form)
         )

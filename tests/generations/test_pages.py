@@ -263,6 +263,14 @@ def test_too_few_credits_say_what_is_missing_and_offer_what_can_be_paid(trip: Tr
     assert (refused.act, refused.code, refused.actor) == ("generate", "insufficient_credits", f"user:{trip.person.pk}")
 
 
+def test_the_page_is_no_way_around_the_limit_of_requests(trip: Trip, owner: Client, settings: Any) -> None:
+    settings.API_WRITES_PER_MINUTE = 0
+    with trip.nothing_moves():
+        response = owner.post("/generate", form())
+    assert response.status_code == 429
+    assert "Too many requests" in text_of(response)
+
+
 def test_a_frozen_account_is_told_so(trip: Trip, owner: Client) -> None:
     ledger.set_account_frozen(trip.purse.id, True, "a question")
     with trip.nothing_moves():

@@ -338,3 +338,23 @@ def test_one_button_pressed_twice_changes_the_plan_once(owner: Person, stand_in:
     press(owner, "change", plan="supporter", key="k")  # the key with another plan: nothing
     assert PlanChange.objects.count() == 1
     hear(stand_in, owner)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/account/credits/buy", *(f"{PAGE}/{act}" for act in ("subscribe", "portal", "change", "cancel", "settle"))],
+)
+def test_pages_that_ask_stripe_are_no_way_around_the_limit_of_requests(
+    path: str, owner: Person, stand_in: StandIn, stripe_settings: Any
+) -> None:
+    stripe_settings.API_WRITES_PER_MINUTE = 0
+    asked = len(stand_in.get("requests")["requests"])
+    fields = {"plan": "supporter", "pack": "standard", "key": "k"}
+    assert "Too many requests." in text_of(owner.browser().post(path, fields, follow=True))
+    assert len(stand_in.get("requests")["requests"]) == asked
+    assert not Enrollment.objects.exists()
+
+
+@pytest.mark.parametrize("slug", ["", "pro\0", "prö", "p" * 51])
+def test_what_can_be_no_plans_name_is_not_there(slug: str, owner: Person, stripe_settings: Any) -> None:
+    assert press(owner, "change", plan=slug).status_code == 404
