@@ -17,7 +17,7 @@ from django.db import transaction
 from rest_framework.response import Response
 
 from . import errors, ledger, people, refusals, throttles
-from .models import IdempotencyKey
+from .models import IdempotencyKey, new_id
 
 HEADER = "Idempotency-Key"
 
@@ -40,6 +40,18 @@ def key_of(request: Any, *, status: int, made: UUID, body: Any = None) -> ledger
         fingerprint=fingerprint(request.data if body is None else body),
         status=status,
         made=made,
+    )
+
+
+def key_of_form(request: Any, page: str, key: str, wanted: Any, *, status: int = 200) -> ledger.Key:
+    """The key that a page's form was drawn with stands for what is wanted: a second press of it does nothing more."""
+    return ledger.Key(
+        actor=people.owner_of(request),
+        scope=f"POST {page}",
+        key=key,
+        fingerprint=fingerprint(wanted),
+        status=status,
+        made=new_id(),
     )
 
 

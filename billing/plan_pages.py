@@ -22,7 +22,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from . import checkout, clock, idempotency, ledger, people, plan_words, plans, subscriptions, throttles
 from .errors import BillingError, IdempotencyConflict
-from .models import new_id
 from .pages import for_people, record_refusal, see, since_of
 from .plan_api import record_change, record_subscribing
 from .plans import State
@@ -107,18 +106,12 @@ def subscribe(request: Any) -> HttpResponse:
     if people.role_in(request.user, account) != "owner":
         messages.error(request, "Only an owner of the account may choose its plan. Nothing was changed.")
         return redirect("account_plan")
-    key = ledger.Key(
-        actor=people.owner_of(request),
-        scope="POST /account/plan/subscribe",
-        key=form.cleaned_data["key"],
-        fingerprint=idempotency.fingerprint(form.cleaned_data["plan"]),
-        status=200,
-        made=new_id(),
-    )
+    wanted = form.cleaned_data["plan"]
+    key = idempotency.key_of_form(request, "/account/plan/subscribe", form.cleaned_data["key"], wanted)
     try:
         throttles.count_write(request)
         row, repeat = subscriptions.subscribe(
-            account, form.cleaned_data["plan"], user=request.user, site=request.build_absolute_uri("/"), key=key
+            account, wanted, user=request.user, site=request.build_absolute_uri("/"), key=key
         )
     except IdempotencyConflict:
         return redirect("account_plan")
@@ -174,14 +167,7 @@ def _key(request: Any, act: str) -> ledger.Key | None:
     key = request.POST.get("key", "")
     if not re.fullmatch(r"[\x20-\x7e]{1,100}", key):
         return None
-    return ledger.Key(
-        actor=people.owner_of(request),
-        scope=f"POST /account/plan/{act}",
-        key=key,
-        fingerprint=idempotency.fingerprint(request.POST.get("plan", "")),
-        status=200,
-        made=new_id(),
-    )
+    return idempotency.key_of_form(request, f"/account/plan/{act}", key, request.POST.get("plan", ""))
 
 
 @for_people

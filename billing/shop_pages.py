@@ -24,7 +24,6 @@ from . import (
     clock,
     credits,
     idempotency,
-    ledger,
     money,
     packs,
     people,
@@ -35,7 +34,7 @@ from . import (
     throttles,
 )
 from .errors import BillingError, IdempotencyConflict
-from .models import Lot, Purchase, new_id
+from .models import Lot, Purchase
 from .pages import for_people, record_refusal, say_day, see, since_of, window
 from .shop_api import record_buying
 
@@ -86,14 +85,8 @@ def buy(request: Any) -> HttpResponse:
         raise Http404
     account = people.account_of(request)
     wanted, keeps_card = form.cleaned_data["pack"], form.cleaned_data["keep_card"]
-    key = ledger.Key(
-        actor=people.owner_of(request),
-        scope="POST /account/credits/buy",
-        key=form.cleaned_data["key"],
-        fingerprint=idempotency.fingerprint([wanted, "keeps the card"] if keeps_card else wanted),
-        status=200,
-        made=new_id(),
-    )
+    meant = [wanted, "keeps the card"] if keeps_card else wanted
+    key = idempotency.key_of_form(request, "/account/credits/buy", form.cleaned_data["key"], meant)
     try:
         throttles.count_write(request)
         purchase, repeat = checkout.buy(

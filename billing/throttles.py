@@ -6,6 +6,7 @@ Reads have a bucket of their own. A repeat of a request that was answered before
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +21,7 @@ SECONDS = 60
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-class _Bucket(BaseThrottle):
+class _Bucket(BaseThrottle, ABC):
     """So many requests a minute for each token, person, or (nobody signed in) address. Costs one cache operation."""
 
     kind = ""
@@ -39,11 +40,13 @@ class _Bucket(BaseThrottle):
             return True
         return False
 
+    @abstractmethod
     def counts(self, request: Any) -> bool:
-        raise NotImplementedError
+        """Whether the request is of the kind that is counted here."""
 
+    @abstractmethod
     def most(self, request: Any) -> int:
-        raise NotImplementedError
+        """How many of these a minute."""
 
     def who(self, request: Any) -> str:
         token = people.token_of(request)

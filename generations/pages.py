@@ -198,14 +198,8 @@ SENT_BEFORE = (
 def _key(request: Any, form: OperationForm) -> ledger.Key:
     """One form makes one job: the key that it was drawn with stands for what is in it."""
     asked = {name: value for name, value in form.cleaned_data.items() if name != "key"}
-    return ledger.Key(
-        actor=people.owner_of(request),
-        scope="POST /generate",
-        key=form.cleaned_data["key"],
-        fingerprint=idempotency.fingerprint(asked | {"operation": form.offer.operation.slug}),
-        status=202,
-        made=new_id(),
-    )
+    wanted = asked | {"operation": form.offer.operation.slug}
+    return idempotency.key_of_form(request, "/generate", form.cleaned_data["key"], wanted, status=202)
 
 
 def _with_new_key(request: Any) -> Any:

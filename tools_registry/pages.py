@@ -241,19 +241,13 @@ SENT_BEFORE = (
 
 def key_of(request: Any, of: Tool, inputs: Any, sent: Mapping[str, tuple[str, bytes]]) -> ledger.Key:
     """One form makes one run: the key that it was drawn with stands for what is in it."""
-    return ledger.Key(
-        actor=people.owner_of(request),
-        scope=f"POST {runs.page_of(of)}",
-        key=request.POST.get("key", "")[:100] or str(new_id()),
-        fingerprint=fingerprint(inputs, sent),
-        status=200,
-        made=new_id(),
-    )
+    key = request.POST.get("key", "")[:100] or str(new_id())
+    return idempotency.key_of_form(request, runs.page_of(of), key, meant(inputs, sent))
 
 
-def fingerprint(inputs: Any, sent: Mapping[str, tuple[str, bytes]]) -> bytes:
+def meant(inputs: Any, sent: Mapping[str, tuple[str, bytes]]) -> list[Any]:
     """What a key stands for: the inputs, and each file with its name."""
-    return idempotency.fingerprint([inputs, uploads.digests(sent)])
+    return [inputs, uploads.digests(sent)]
 
 
 def _wrong(

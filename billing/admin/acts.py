@@ -8,6 +8,7 @@ sent twice is one act.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
@@ -146,7 +147,7 @@ STAFF_ACTS: dict[str, StaffAct] = {}
 """Every act by its name: an approval shows what it would change."""
 
 
-class StaffAct:
+class StaffAct(ABC):
     """One thing that staff do to a row. The name is its address under the row and its name in the registry."""
 
     name: ClassVar[str]
@@ -171,10 +172,8 @@ class StaffAct:
         return True
 
     def account(self, row: Any) -> UUID | None:
-        """Whose account it is done to; None where it gives away what is no account's yet."""
-        if self.is_at_large:
-            return None
-        raise NotImplementedError
+        """Whose account it is done to; None for what is done to a tool, a price, an event: to no one's."""
+        return None
 
     def initial(self, row: Any) -> dict[str, Any]:
         return {}
@@ -183,9 +182,9 @@ class StaffAct:
         """What a link to the page fills in; a person reads it before anything is done."""
         return {}
 
+    @abstractmethod
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         """All that carrying it out needs, as text and numbers."""
-        raise NotImplementedError
 
     def amount(self, row: Any, cleaned: dict[str, Any]) -> int:
         """Microcredits that it creates or forgives: what counts toward the sum for which one person is enough."""
@@ -212,9 +211,10 @@ class StaffAct:
         if self.is_for_everyone:
             approvals.ask(self.name, request.user, instruction, reason, once=once)
         account, amount = self.account(row), self.amount(row, cleaned)
-        if account is None:
+        if self.is_at_large:
             approvals.ask_or_do_at_large(self.name, request.user, amount, instruction, reason, once=once)
             return self.done
+        assert account is not None, f"{self.name} does not say whose account it is done to"
         made = approvals.ask_or_do(self.name, account, request.user, amount, instruction, reason, once=once)
         return "This was done before; nothing was done twice." if isinstance(made, ledger.Repeat) else self.done
 
@@ -321,13 +321,9 @@ class WithActs:
         return self._act_page(request, act, row, form, is_checked, refusal)
 
     def _note_refusal(self, request: HttpRequest, act: StaffAct, row: Any, refused: errors.BillingError) -> None:
-        try:
-            account = act.account(row)
-        except NotImplementedError:
-            account = None
         audit.record(
             act.name,
-            account=account,
+            account=act.account(row),
             actor=f"user:{request.user.pk}",
             is_refusal=True,
             code=refused.code,

@@ -550,9 +550,7 @@ class Approve(StaffAct):
     def is_offered(self, row: Any) -> bool:
         return row.state == Approval.State.WAITING
 
-    def account(self, row: Any) -> UUID:
-        if row.account_id is None:
-            raise NotImplementedError
+    def account(self, row: Any) -> UUID | None:
         return row.account_id
 
     def now(self, row: Any) -> list[Figure]:

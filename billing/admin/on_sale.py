@@ -23,7 +23,8 @@ from billing import money as prices
 from billing.models import Approval, Enrollment, Pack, Plan, Purchase
 
 from .acts import ActForm, CreditsField, PriceField, StaffAct, Whole, WithActs, choice, tick, words
-from .parts import NOTHING, Figure, ReadOnly, Section, code, lines, link, listing, money, tag, when
+from .parts import NOTHING, Figure, ReadOnly, Section, code, lines, link, listing, money, tag, waiting_words, when
+from .sales import purchase_tag
 from .stripe_pages import at_stripe
 from .tables import account_link
 
@@ -378,8 +379,7 @@ class OnSale(WithActs, ReadOnly):
     def warnings(self, row: Any) -> list[str]:
         names = [act.name for act in self.acts]
         asked = Approval.objects.filter(act__in=names, state="waiting", instruction__row=str(row.id))
-        waiting = asked.count()
-        return [f"{waiting} change of it waits for a second person, under Approvals."] if waiting else []
+        return waiting_words(asked.count(), "change of it", "changes of it")
 
     @display(description="Id")
     def id_shown(self, row: Any) -> Any:
@@ -427,7 +427,7 @@ class PackAdmin(OnSale):
                         account_link(one),
                         prices.words(one.amount_minor, one.currency),
                         money(one.credits),
-                        tag(one.state, "ok" if one.state == "paid" else ""),
+                        purchase_tag(one),
                         when(one.created_at),
                     ]
                     for one in sold[:10]

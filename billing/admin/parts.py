@@ -121,6 +121,12 @@ def lines(parts: Iterable[Any]) -> SafeString:
     return format_html_join("", "<div>{}</div>", ((part,) for part in parts)) or NOTHING
 
 
+def waiting_words(count: int, one: str, several: str) -> list[str]:
+    """The warning that so many of these wait for a second person; none where there are none."""
+    what = f"1 {one} waits" if count == 1 else f"{count} {several} wait"
+    return [f"{what} for a second person, under Approvals."] if count else []
+
+
 # What stands around the fields of a row's page
 
 

@@ -40,7 +40,7 @@ from .parts import (
 from .stripe_pages import at_stripe
 from .tables import OfAccount, lot_words, person, until
 
-STATE_TAGS = {"paid": "ok", "open": "wait", "created": "wait", "failed": "bad"}
+PURCHASE_TAGS = {"paid": "ok", "open": "wait", "created": "wait", "failed": "bad"}
 REFUND_TAGS = {"asked": "wait", "pending": "wait", "succeeded": "ok", "failed": "bad"}
 DISPUTE_TAGS = {"open": "bad", "won": "ok", "lost": "bad"}
 
@@ -202,6 +202,11 @@ def send_again(instruction: dict[str, Any], asked_by: Any, approved_by: Any) -> 
 # Rows
 
 
+def purchase_tag(row: Purchase) -> Any:
+    """How a purchase stands."""
+    return tag(row.state, PURCHASE_TAGS.get(row.state, ""))
+
+
 def sale_link(row: Any) -> Any:
     """What a refund or a dispute is about."""
     if row.purchase_id is not None:
@@ -226,6 +231,11 @@ def step(what: str, at: datetime | None, rest: str = "", **more: str) -> dict[st
     """A step of a story: amount, code, more (a second line), kind, as _trail.html reads them; with its day in words."""
     said = ", ".join(filter(None, (rest, f"{at:%-d %B %Y}" if at else "")))
     return {"what": what, "at": at, "rest": said} | more
+
+
+def story_of(row: Purchase | Allocation) -> list[dict[str, Any]]:
+    """How it came to be sold."""
+    return story_of_purchase(row) if isinstance(row, Purchase) else story_of_period(row)
 
 
 def story_of_purchase(row: Purchase) -> list[dict[str, Any]]:
@@ -338,14 +348,11 @@ class Sold(WithActs, OfAccount):
             return NOTHING
         return format_html('<a class="row-link" rel="noreferrer" href="{}">{}</a>', url, words)
 
-    def story(self, row: Any) -> list[dict[str, Any]]:
-        raise NotImplementedError
-
     def sections(self, request: HttpRequest, row: Any) -> list[Section]:
         of = sale_of(row).columns
         refunds, disputes = Refunding.objects.filter(**of), Dispute.objects.filter(**of)
         return [
-            Section("Its story", trail=[*self.story(row), *story_after(sale_of(row))]),
+            Section("Its story", trail=[*story_of(row), *story_after(sale_of(row))]),
             Section(
                 "Its credits",
                 ("Lot", "From", "Granted", "Spent", "Expired", "Taken back", "Remaining", "Spendable until"),
@@ -429,9 +436,6 @@ class PurchaseAdmin(Sold):
     def heading(self, row: Any) -> str:
         return f"{row.pack}, {prices.words(row.amount_minor, row.currency)}"
 
-    def story(self, row: Any) -> list[dict[str, Any]]:
-        return story_of_purchase(row)
-
     @display(description="Purchase")
     def purchase_shown(self, row: Purchase) -> str:
         return f"{row.pack}: {credits.display(row.credits)}"
@@ -450,7 +454,7 @@ class PurchaseAdmin(Sold):
 
     @display(description="State")
     def state_shown(self, row: Purchase) -> Any:
-        return tag(row.state, STATE_TAGS.get(row.state, ""))
+        return purchase_tag(row)
 
     @display(description="Error")
     def error_shown(self, row: Purchase) -> Any:
@@ -506,9 +510,6 @@ class AllocationAdmin(Sold):
 
     def heading(self, row: Any) -> str:
         return str(row)
-
-    def story(self, row: Any) -> list[dict[str, Any]]:
-        return story_of_period(row)
 
     @display(description="Period")
     def period_shown(self, row: Allocation) -> str:

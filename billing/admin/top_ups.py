@@ -18,9 +18,9 @@ from billing.models import AutoTopUp, Purchase
 
 from .acts import StaffAct, WithActs
 from .parts import Figure, Section, link, money, tag, text, when
+from .sales import purchase_tag
 from .tables import OfAccount, person
 
-STATE_TAGS = {"paid": "ok", "open": "wait", "created": "wait", "failed": "bad"}
 SHOWN = 50
 
 
@@ -163,7 +163,7 @@ class AutoTopUpAdmin(WithActs, OfAccount):
                         link(one, words=str(one.pack)),
                         prices.words(one.amount_minor, one.currency),
                         money(one.credits),
-                        tag(one.state, STATE_TAGS.get(one.state, "")),
+                        purchase_tag(one),
                         text(one.error),
                         when(one.created_at),
                     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -129,9 +130,9 @@ class OnRoute(StaffAct):
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         return {"route": str(row.pk)}
 
+    @abstractmethod
     def change(self, route: Route, rows: list[Route], instruction: dict[str, Any]) -> None:
         """The rows of the operation as they will be; nothing is saved. Raises NothingToChange."""
-        raise NotImplementedError
 
     def now(self, row: Any) -> list[Figure]:
         return [

@@ -28,6 +28,7 @@ from billing.admin.parts import (
     link,
     money,
     tag,
+    waiting_words,
     when,
     yes_or_no,
 )
@@ -485,7 +486,7 @@ class SettlementRuleAdmin(WithActs, ReadOnly):
         if row.superseded_at is not None:
             return ["This version is superseded; jobs that were settled by it keep it."]
         waiting = Approval.objects.filter(act="rule", state="waiting", instruction__rule=str(row.id)).count()
-        return [f"{waiting} new version of this rule waits for a second person, under Approvals."] if waiting else []
+        return waiting_words(waiting, "new version of this rule", "new versions of this rule")
 
     def sections(self, request: HttpRequest, row: Any) -> list[Section]:
         versions = SettlementRule.objects.filter(**{name: getattr(row, name) for name in KEY}).order_by("-version")

@@ -12,13 +12,27 @@ from django import forms
 from django.contrib import admin
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
 from django.http import HttpRequest, QueryDict
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing import approvals, clock, credits, errors
 from billing.admin.acts import ActForm, StaffAct, WithActs, choice, moment, tick, words
-from billing.admin.parts import Figure, ReadOnly, Section, code, document, money, moved, tag, text, when, yes_or_no
+from billing.admin.parts import (
+    Figure,
+    ReadOnly,
+    Section,
+    code,
+    document,
+    money,
+    moved,
+    tag,
+    text,
+    waiting_words,
+    when,
+    yes_or_no,
+)
 from billing.models import Approval
 from tools_registry import fields, pricing, registry, rehearse_price
 from tools_registry.catalogue import SHIPPED_COSTS
@@ -180,7 +194,7 @@ class NewPrice(StaffAct):
     is_for_everyone = True
 
     def back(self, row: Any) -> str:
-        return super().back(row) if row is not None else "/admin/tools_registry/toolcost/"
+        return super().back(row) if row is not None else reverse("admin:tools_registry_toolcost_changelist")
 
     def initial(self, row: Any) -> dict[str, Any]:
         if row is not None:
@@ -390,4 +404,4 @@ class ToolCostAdmin(WithActs, ReadOnly):
 
     def warnings(self, row: Any) -> list[str]:
         waiting = Approval.objects.filter(act="price", state="waiting", instruction__tool=row.tool).count()
-        return [f"{waiting} new price of this tool waits for a second person, under Approvals."] if waiting else []
+        return waiting_words(waiting, "new price of this tool", "new prices of this tool")

@@ -5,14 +5,17 @@ A switch is no price: one person turns it, and the audit trail says who and why.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
@@ -64,9 +67,9 @@ class OnSwitch(StaffAct):
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         return {"tool": row.pk}
 
+    @abstractmethod
     def change(self, row: ToolSwitch, instruction: dict[str, Any]) -> None:
         """The row as it will be; nothing is saved. Raises NothingToChange."""
-        raise NotImplementedError
 
     def now(self, row: Any) -> list[Figure]:
         return [Figure("Tool", row.pk), Figure("Who may run it", who(row))]
@@ -310,8 +313,10 @@ class ToolSwitchAdmin(WithActs, ReadOnly):
         cost = ToolCost.objects.in_force(row.pk, clock.now())
         if cost is None:
             return NOTHING
-        begin = format_html('<a class="row-link" href="/admin/tools_registry/toolcost/act/price/?tool={}">', row.pk)
-        return format_html("{} · {}New price</a>", link(cost, words=cost.note or "in force"), begin)
+        page = f"{reverse('admin:tools_registry_toolcost_price')}?{urlencode({'tool': row.pk})}"
+        return format_html(
+            '{} · <a class="row-link" href="{}">New price</a>', link(cost, words=cost.note or "in force"), page
+        )
 
     @display(description="Why")
     def reason_shown(self, row: Any) -> str:

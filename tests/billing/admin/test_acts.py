@@ -9,6 +9,7 @@ import pytest
 
 from billing import clock as ledger_clock
 from billing import credits, ledger, steps, tokens
+from billing.admin.acts import STAFF_ACTS, StaffAct
 from billing.alerts import open_alert
 from billing.models import Account, Alert, Audit, Entry, EntryText, Hold, Lot, SpendLimit, Token
 from tests.billing.purse import Purse
@@ -258,3 +259,16 @@ def test_the_books_are_those_of_the_verbs(staff: Colleague, filled: Purse) -> No
     staff.does(filled.lines[-1], "refund", amount="0.5")
     staff.does(filled, "adjust", amount="1", direction="take")
     assert filled.kinds == ["grant", "grant", "charge", "refund", "adjust"]
+
+
+def test_every_act_that_one_person_may_do_says_whose_account_it_is_done_to() -> None:
+    """Else what it gives would count toward nobody's sum; an act that carries itself out gives nothing."""
+    silent = [
+        name
+        for name, act in STAFF_ACTS.items()
+        if not (act.is_for_everyone or act.is_at_large)
+        and type(act).carry_out is StaffAct.carry_out
+        and type(act).account is StaffAct.account
+    ]
+    assert STAFF_ACTS
+    assert silent == []
