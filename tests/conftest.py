@@ -91,8 +91,9 @@ def _make_template() -> None:
         with _patient_cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}")
             cursor.execute(f"CREATE DATABASE {TEMPLATE}")
-        name = connection.settings_dict["NAME"]
-        connection.settings_dict["NAME"] = TEMPLATE
+        ours = dict(connection.settings_dict)
+        # Without the time-outs of the web, which would cut migrations off on a busy machine; a command has none either.
+        connection.settings_dict |= {"NAME": TEMPLATE, "OPTIONS": ours["OPTIONS"] | {"options": ""}}
         try:
             prepare_database()
             with connection.cursor() as cursor:
@@ -100,7 +101,7 @@ def _make_template() -> None:
                 cursor.execute(KEEP_FIRST_ROWS)
         finally:
             connection.close()
-            connection.settings_dict["NAME"] = name
+            connection.settings_dict |= ours
         made.touch()
 
 
