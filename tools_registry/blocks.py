@@ -1,7 +1,7 @@
 """A result's parts as the page draws them: every value a text, every link one that can be followed. Pure.
 
 What a tool gives back has passed through a process that read a stranger's files, so nothing about its shape is taken
-for granted: what cannot be drawn is left out.
+for granted: what cannot be drawn is left out, and so is more than anybody reads.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 ROWS_MAX = 200
+COLUMNS_MAX = 500
+PAIRS_MAX = 1000
+CELLS_MAX = 100_000  # of a page, after which no block more is begun
 LETTERS_MAX = 100_000
 SEVERITIES = {
     "critical": ("Critical", "bad"),
@@ -24,11 +27,17 @@ SEVERITIES = {
 
 def drawn(view: Any, files: Mapping[str, str]) -> list[dict[str, Any]]:
     """The blocks for the template. `files`: the addresses of the run's files by their names."""
-    found = []
+    found: list[dict[str, Any]] = []
+    cells = 0
     for block in view if isinstance(view, list) else ():
+        if cells > CELLS_MAX:
+            break
         draw = _DRAW.get(str(block.get("kind"))) if isinstance(block, Mapping) else None
         if draw is not None:
-            found.append({"kind": block["kind"], "title": _text(block.get("title")), **draw(block, files)})
+            parts = draw(block, files)
+            cells += len(parts.get("rows", ())) * (len(parts.get("columns", ())) or 8)
+            cells += len(parts.get("pairs", ())) + len(parts.get("paragraphs", ()))
+            found.append({"kind": block["kind"], "title": _text(block.get("title")), **parts})
     return found
 
 
@@ -59,19 +68,20 @@ def _list(value: Any) -> Sequence[Any]:
 
 def _facts(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
     pairs = [pair for pair in _list(block.get("pairs")) if isinstance(pair, list) and len(pair) == 2]
-    return {"pairs": [{"name": _text(name), "value": say(value)} for name, value in pairs]}
+    return {"pairs": [{"name": _text(name), "value": say(value)} for name, value in pairs[:PAIRS_MAX]]}
 
 
 def _table(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
-    columns = [_text(one) for one in _list(block.get("columns"))]
+    columns = [_text(one) for one in _list(block.get("columns"))[:COLUMNS_MAX]]
     rows = [row for row in _list(block.get("rows")) if isinstance(row, list)]
-    numeric = [_is_numeric(row[at] for row in rows if at < len(row)) for at in range(len(columns))]
+    first = rows[:ROWS_MAX]
+    numeric = [_is_numeric(row[at] for row in first if at < len(row)) for at in range(len(columns))]
     shown = [
         [
             {"text": say(cell), "column": column, "is_number": is_number}
             for cell, column, is_number in zip(row, columns, numeric, strict=False)
         ]
-        for row in rows[:ROWS_MAX]
+        for row in first
     ]
     return {
         "columns": [
@@ -112,7 +122,7 @@ def _findings(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, A
 
 
 def _texts(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
-    return {"paragraphs": [_text(one) for one in _list(block.get("paragraphs"))]}
+    return {"paragraphs": [_text(one) for one in _list(block.get("paragraphs"))[:PAIRS_MAX]]}
 
 
 def _code(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ OWNER = "tool"
 # What a run may take beside the seconds of its tool, which may be begun twice: waiting for its turns, and settling.
 GRACE_SECONDS = 180
 PLAN_PAGE = "/account/plan"
-# Inputs that are found wrong within so much work are an honest slip; what takes longer counts as a stop.
-REFUSED_CPU_SECONDS_FREE = 1
+# Inputs that are found wrong within so much work and time are an honest slip; what takes longer counts as a stop.
+REFUSED_CPU_SECONDS_FREE, REFUSED_SECONDS_FREE = 1, 5
 # So many runs are counted before it is said what a run usually costs.
 USUAL_RUNS_MIN = 20
 
@@ -256,12 +256,13 @@ def _refuse_second(account: UUID, owner: str) -> None:
 
 def _refuse_after_stops(account: UUID) -> None:
     """A run that was stopped cost us its limits and the account nothing: only so many of them in an hour. So did one
-    whose inputs were found wrong only after much work.
+    whose inputs were found wrong only after much work, or long waiting.
     """
     now = clock.now()
     hour = timedelta(hours=1)
     unpaid = Q(state=State.STOPPED) & ~Q(stopped_by=Stop.LOST)
     unpaid |= Q(state=State.REFUSED, cpu_seconds__gte=REFUSED_CPU_SECONDS_FREE)
+    unpaid |= Q(state=State.REFUSED, wall_seconds__gte=REFUSED_SECONDS_FREE)
     of_account = ToolRun.objects.filter(unpaid, account_id=account, ended_at__gt=now - hour)
     latest = of_account.order_by("-ended_at").values_list("ended_at", flat=True)
     times = list(latest[: settings.TOOL_STOPS_AN_HOUR_MAX])

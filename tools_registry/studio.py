@@ -228,6 +228,8 @@ def decode(encoded: bytes) -> Result:
     view = head["view"]
     if not isinstance(view, list) or any(not isinstance(one, dict) or "kind" not in one for one in view):
         raise ValueError("The answer’s view is none.")
+    if len(view) > BLOCKS_MAX or len(head["files"]) > FILES_MAX:
+        raise ValueError("The answer has too many parts.")
     files, at = [], 4 + length
     for name, content_type, size in head["files"]:
         is_plain = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}", name)
@@ -282,6 +284,8 @@ def _storable(value: Any, depth: int = 0) -> Any:
 
 
 DEPTH_MAX = 100
+# Each file is a row, and each block a part of a page; no tool has a tenth of them.
+FILES_MAX, BLOCKS_MAX = 200, 500
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

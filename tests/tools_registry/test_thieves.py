@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -94,18 +95,46 @@ def test_an_answer_that_cannot_be_kept_ends_the_run_and_costs_nothing_or_is_kept
     assert reconcile().is_clean
 
 
+def test_an_answer_of_ten_thousand_files_or_blocks_is_none(probe: Tool) -> None:
+    """Each would be a row that is written while the account is locked, or a part of a page."""
+    many = [[f"{number}", "text/csv", 0] for number in range(10_000)]
+    for head in ({"view": [], "files": many}, {"view": [{"kind": "text"}] * 10_000, "files": []}):
+        with pytest.raises(ValueError, match="too many parts"):
+            studio.decode(answer(json.dumps({"result": {}} | head).encode()))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"kind": "table", "columns": [0] * 20_000, "rows": [[]] * 20_000},
+        {"kind": "table", "columns": [0] * 1000, "rows": [[0] * 1000] * 300},
+        {"kind": "facts", "pairs": [[0, 0]] * 20_000},
+        {"kind": "text", "paragraphs": [0] * 20_000},
+        {"kind": "findings", "rows": [{}] * 20_000},
+    ],
+)
+def test_a_page_is_drawn_of_any_answer(block: dict[str, Any]) -> None:
+    """In a moment, and no longer than anybody reads: the first took hours of a web server's thread."""
+    first, *others = blocks.drawn([block] * 500, {})
+    parts = [first.get(name, ()) for name in ("rows", "pairs", "paragraphs", "columns")]
+    assert max(map(len, parts)) <= 1000
+    assert len(others) < 499
+    assert sum(len(row) for one in [first, *others] for row in one.get("rows", ())) <= 200_000
+
+
 # Work that nobody pays for
 
 
-def test_inputs_that_are_refused_after_much_work_are_counted_as_stops(
-    probe: Tool, purse: Purse, monkeypatch: pytest.MonkeyPatch, settings: Any
+@pytest.mark.parametrize("much", ["cpu_seconds", "wall_seconds"])
+def test_inputs_that_are_refused_after_much_work_or_time_are_counted_as_stops(
+    probe: Tool, purse: Purse, monkeypatch: pytest.MonkeyPatch, settings: Any, much: str
 ) -> None:
     settings.TOOL_STOPS_AN_HOUR_MAX = 2
     says(monkeypatch, error={"how": ["Not like that."]}, cpu_seconds=Decimal("0.9"))
     run(purse)
     run(purse)
     run(purse)
-    says(monkeypatch, error={"how": ["Not like that."]}, cpu_seconds=Decimal("1.5"))
+    says(monkeypatch, error={"how": ["Not like that."]}, **{much: Decimal(5)})
     run(purse)
     assert run(purse).state == "refused"
     with pytest.raises(runs.TooManyStops):

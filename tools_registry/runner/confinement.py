@@ -34,7 +34,10 @@ FIRST_STRANGER, STRANGERS = 65_000, 500
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS = 1, 4, 8, 38
 CAPABILITY_VERSION = 0x20080522
-CAP_DAC_READ_SEARCH, CAP_SETGID, CAP_SETUID = 1 << 2, 1 << 6, 1 << 7
+CAP_DAC_READ_SEARCH = 1 << 2
+# Root gives a run a user of its own with the first three, and with the others it ends it and clears up after it.
+CAP_CHOWN, CAP_SETGID, CAP_SETUID, CAP_DAC_OVERRIDE, CAP_KILL = 1 << 0, 1 << 6, 1 << 7, 1 << 1, 1 << 5
+TO_HAVE_STRANGERS = CAP_CHOWN | CAP_SETGID | CAP_SETUID | CAP_DAC_OVERRIDE | CAP_KILL
 
 
 # What there is
@@ -52,8 +55,8 @@ class Protections:
     def missing(self) -> list[str]:
         """The missing ones, as sentences; none where everything is as it should be."""
         sentences = {
-            "No seccomp here: a tool could reach the network.": self.calls,
-            "No Landlock here: a tool could read the files that this user can read.": self.files,
+            "No seccomp here: a tool could reach the network, the database and this user's other programs.": self.calls,
+            "No Landlock here: a tool could read and change the files that this user can.": self.files,
             "Root here may not become another user: tools run as root, without its rights.": self.own_user,
         }
         return [sentence for sentence, is_there in sentences.items() if not is_there]
@@ -70,7 +73,7 @@ def protections() -> Protections:
 
 
 def _can_change_user() -> bool:
-    if sys.platform != "linux" or _capabilities() & (CAP_SETUID | CAP_SETGID) != CAP_SETUID | CAP_SETGID:
+    if sys.platform != "linux" or _capabilities() & TO_HAVE_STRANGERS != TO_HAVE_STRANGERS:
         return False
     spans = [list(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
     return any(first <= FIRST_STRANGER and first + count >= FIRST_STRANGER + STRANGERS for first, _, count in spans)
@@ -141,29 +144,39 @@ def _limit(limits: Limits, has: Protections) -> None:
         # server watches: the kernel counts for this one in clock ticks, a quarter more or less than what it then tells.
         resource.RLIMIT_CPU: math.ceil(limits.cpu_seconds * 1.5) + 1,
         # Not RLIMIT_AS, which counts what libraries only reserve. What was inherited is not the run's.
-        resource.RLIMIT_DATA: _data_bytes() + limits.memory_mb * 1024 * 1024,
+        resource.RLIMIT_DATA: data_bytes() + limits.memory_mb * 1024 * 1024,
         resource.RLIMIT_FSIZE: max(SCRATCH_BYTES_MAX, limits.output_bytes),
         resource.RLIMIT_NOFILE: OPEN_FILES_MAX,
         resource.RLIMIT_CORE: 0,
     }
     # It counts every thread of the user, so it can be exact only for a user of the run's own. For another, the filter
-    # refuses processes, and threads are bounded by their stacks, which RLIMIT_DATA counts. Without a filter: no more.
+    # refuses processes, and threads are as many as there are now and all runs may need. Without a filter: no more.
     if not has.calls:
         values[resource.RLIMIT_NPROC] = 0
     elif os.geteuid() == 0 and has.own_user:
         values[resource.RLIMIT_NPROC] = THREADS_MAX
+    elif threads := _threads_of_all():
+        values[resource.RLIMIT_NPROC] = threads + THREADS_MAX * 2 * (os.cpu_count() or 1)
     for name, value in values.items():
         _, highest = resource.getrlimit(name)
         most = value if highest == resource.RLIM_INFINITY else min(value, highest)
         resource.setrlimit(name, (most, most))
 
 
-def _data_bytes() -> int:
+def data_bytes() -> int:
     """How much of what RLIMIT_DATA counts this process has already."""
     if sys.platform != "linux":
         return 0
     pages = int(Path("/proc/self/statm").read_bytes().split()[5])
     return pages * resource.getpagesize()
+
+
+def _threads_of_all() -> int:
+    """How many threads there are on this machine, which are no fewer than this user's; 0 where nobody knows."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 class _Header(ctypes.Structure):

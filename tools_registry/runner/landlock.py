@@ -18,7 +18,7 @@ from .kernel import called, libc
 # linux/landlock.h; the three calls have these numbers on every machine
 CREATE, ADD_RULE, RESTRICT = 444, 445, 446
 CREATE_RULESET_VERSION, RULE_PATH_BENEATH = 1, 1
-WRITE_FILE, READ_FILE, READ_DIR, REMOVE_FILE, MAKE_REG = 1 << 1, 1 << 2, 1 << 3, 1 << 5, 1 << 8
+WRITE_FILE, READ_FILE, READ_DIR, MAKE_REG = 1 << 1, 1 << 2, 1 << 3, 1 << 8
 TRUNCATE = 1 << 14
 # How many rights over files each version knows, from the lowest bit on; later ones know as many as the last.
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
@@ -26,7 +26,7 @@ TCP_SINCE, TCP_BIND_AND_CONNECT = 4, 0b11
 SCOPES_SINCE, ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
 
 READING = READ_FILE | READ_DIR
-SCRATCH = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE  # flat: no folders, no links
+SCRATCH = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG  # flat, no links, and all of it can be seen
 
 # Looking for the container's limits, DuckDB ends the process where these are there and cannot be read. Figures only:
 # their folders cannot be listed.

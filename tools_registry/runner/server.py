@@ -5,7 +5,7 @@ door is one run: its function, its limits, and three open files: what it is give
 to whoever asked. The server reads the line only to see it end, and says there, once, how the run ended and what it
 used.
 
-One thread, which never waits for anything but all of it: forks, ends children at their time, notes their deaths. It
+One thread, which never waits for anything but all of it: forks, ends children at their limits, notes their deaths. It
 ends when its parent does, and its children end with it.
 """
 
@@ -22,6 +22,7 @@ import selectors
 import shutil
 import signal
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -37,7 +38,7 @@ from tools_registry import lazily
 from tools_registry.studio import Limits
 
 from .child import ANSWERED, HEAD_BYTES, IDLE, SERVER_FILES_MAX, become_run, pack, room_bytes
-from .confinement import SCRATCH_BYTES_MAX, STRANGERS, Place, find_out, libraries
+from .confinement import SCRATCH_BYTES_MAX, STRANGERS, Place, data_bytes, find_out, libraries
 from .memory import empty_room, filled
 
 STUDIOS = "tools_registry.studios"
@@ -46,6 +47,8 @@ LOOK_SECONDS = 0.1  # how often it looks at scratch folders while runs are on
 IDLE_SECONDS = 1.0  # and at its parent
 SCRATCH_FILES_MAX = 1000
 SCRATCH_PREFIX = "holdfast-runs-"
+# What a run may have beside what RLIMIT_DATA counts: its stack, its page tables, what a library sets right when loaded
+BESIDE_DATA_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -72,6 +75,9 @@ class Run:
     limits: Limits
     line: socket.socket
     place: Place
+    # What a run has that does nothing, and the most that this one may have.
+    idle_bytes: int
+    memory_bytes_max: int
     began: float = field(default_factory=time.monotonic)
     stopped: str | None = None
 
@@ -89,6 +95,13 @@ class Run:
         except OSError:
             return False  # it has ended
 
+    @property
+    def has_too_much_memory(self) -> bool:
+        """RLIMIT_DATA counts what can be written to: what was filled and is read-only now escapes it, and so does a
+        stack that was moved.
+        """
+        return _memory_bytes(self.pid) > self.memory_bytes_max
+
     def kill(self, why: str | None) -> None:
         """Its whole group is told to end, by a signal that cannot be refused."""
         self.stopped = self.stopped or why
@@ -104,9 +117,9 @@ class Server:
         self.free_slots = list(range(min(at_once, STRANGERS)))
         self.waiting: deque[Order] = deque()
         self.runs: dict[int, Run] = {}
-        self.idle_bytes = 0
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-"))
-        self.folder.chmod(0o711)  # a run passes through on its way to its own
+        self.idle_bytes = self.own_bytes_then = 0
+        self.is_short = False  # of processes, or of room on the disk
+        self.folder = _made_folder()
         self.readable = libraries(*(Path(next(iter(sys.modules[name].__path__))) for name in packages[1:]))
         self.selector = selectors.DefaultSelector()
 
@@ -142,7 +155,7 @@ class Server:
     def rest_seconds(self) -> float:
         """How long there is nothing to look at."""
         if not self.runs:
-            return IDLE_SECONDS
+            return LOOK_SECONDS if self.waiting else IDLE_SECONDS
         next_end = min(run.began + run.limits.seconds for run in self.runs.values()) - time.monotonic()
         return max(0.0, min(next_end, LOOK_SECONDS))
 
@@ -180,29 +193,45 @@ class Server:
     def begin_waiting(self) -> None:
         """The oldest orders are runs, as many as there is room for."""
         while self.waiting and self.free_slots:
-            self.begin(self.waiting.popleft())
+            try:
+                self.begin(self.waiting[0])
+            except OSError as error:  # no process or folder more for the moment; whoever asked may give up meanwhile
+                if not self.is_short:
+                    print(f"tool runner: no run can begin ({error}).", file=sys.stderr, flush=True)  # noqa: T201
+                self.is_short = True
+                return
+            self.is_short = False
+            self.waiting.popleft()
 
     def begin(self, order: Order) -> None:
-        slot = self.free_slots.pop()
+        if not _is_ours(self.folder):  # what sweeps old files out of /tmp has swept it
+            self.folder = _made_folder()
+        slot = self.free_slots[-1]
         place = Place(self.folder / f"{slot}", slot, self.readable, os.getpid())
+        # What this process has by now, a run has too, and it is not the run's.
+        idle_bytes = self.idle_bytes + _memory_bytes(os.getpid()) - self.own_bytes_then
+        memory_bytes_max = data_bytes() + order.limits.memory_mb * 1024 * 1024 + BESIDE_DATA_BYTES
         pid = os.fork()
         if pid == 0:
             become_run(order.function, self.packages, order.limits, place, order.given, order.room)
         with suppress(OSError):
             os.setpgid(pid, pid)
-        self.runs[pid] = Run(pid, order.limits, order.line, place)
+        self.free_slots.remove(slot)
+        self.runs[pid] = Run(pid, order.limits, order.line, place, idle_bytes, memory_bytes_max)
         os.close(order.given)
         os.close(order.room)
 
     # Ends
 
     def watch(self) -> None:
-        """Runs whose time is over, or who fill the disk, are ended."""
+        """Runs whose time is over, or who fill the memory or the disk, are ended."""
         for run in self.runs.values():
             if run.is_at_work_too_long:
                 run.kill("cpu")
             elif run.is_late:
                 run.kill("time")
+            elif run.has_too_much_memory:
+                run.kill("memory")
             elif _is_overfull(run.place.scratch):
                 run.kill("output")
 
@@ -212,15 +241,15 @@ class Server:
             ended, status, usage = os.wait4(pid, os.WNOHANG)
             if ended:
                 run = self.runs.pop(pid)
+                wall_seconds = time.monotonic() - run.began  # clearing up is not its time
                 shutil.rmtree(run.place.scratch, ignore_errors=True)
                 self.free_slots.append(run.place.slot)
-                self.tell(run, status, usage)
+                self.tell(run, status, usage, wall_seconds)
 
-    def tell(self, run: Run, status: int, usage: resource.struct_rusage) -> None:
+    def tell(self, run: Run, status: int, usage: resource.struct_rusage, wall_seconds: float) -> None:
         """Whoever asked knows. What ended well is within its limits, memory too: pages of libraries are not its own."""
-        wall_seconds = time.monotonic() - run.began
         cpu_seconds = usage.ru_utime + usage.ru_stime
-        memory_bytes = min(max(0, _peak_bytes(usage) - self.idle_bytes), run.limits.memory_mb * 1024 * 1024)
+        memory_bytes = min(max(0, _peak_bytes(usage) - run.idle_bytes), run.limits.memory_mb * 1024 * 1024)
         stopped = run.stopped or _stopped_by(status, cpu_seconds, memory_bytes, run.limits)
         if stopped is None and cpu_seconds > run.limits.cpu_seconds:
             stopped = "cpu"
@@ -243,6 +272,7 @@ class Server:
         limits = Limits(cpu_seconds=5, seconds=10)
         place = Place(self.folder / "idle", self.free_slots[0], self.readable, os.getpid())
         given, room = filled(pack({}, {})), empty_room(room_bytes(limits))
+        self.own_bytes_then = _memory_bytes(os.getpid())
         pid = os.fork()
         if pid == 0:
             become_run(IDLE, [__package__ or ""], limits, place, given, room)
@@ -267,6 +297,18 @@ def _peak_bytes(usage: resource.struct_rusage) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def _memory_bytes(pid: int) -> int:
+    """What a process has of memory, its page tables too and what is swapped out, but no pages of files; 0: unknown."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_bytes().splitlines()
+    except OSError:
+        return 0  # it has ended, or this is no Linux
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(MEMORY_LINES))
+
+
+MEMORY_LINES = (b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:")
+
+
 def _stopped_by(status: int, cpu_seconds: float, memory_bytes: int, limits: Limits) -> str | None:
     """The limit that ended a child by itself; None where it ended well."""
     if os.WIFEXITED(status):
@@ -284,13 +326,28 @@ def _stopped_by(status: int, cpu_seconds: float, memory_bytes: int, limits: Limi
 def _is_overfull(scratch: Path) -> bool:
     """Says whether there is too much in a scratch folder, which has no folders in it."""
     size = 0
-    with suppress(FileNotFoundError), os.scandir(scratch) as entries:
+    with suppress(OSError), os.scandir(scratch) as entries:
         for number, entry in enumerate(entries, 1):
-            with suppress(FileNotFoundError):
-                size += entry.stat(follow_symlinks=False).st_size
+            size += entry.stat(follow_symlinks=False).st_size
             if size > SCRATCH_BYTES_MAX or number > SCRATCH_FILES_MAX:
                 return True
     return False
+
+
+def _made_folder() -> Path:
+    """A new folder for the runs' scratch folders."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-"))
+    folder.chmod(0o711)  # a run passes through on its way to its own
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    """Says whether it is there, and nobody else's: the name of one that is gone is anybody's to take."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 # The process
@@ -339,7 +396,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this one
     door = os.dup2(options.door, 3)
     os.closerange(4, SERVER_FILES_MAX)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (SERVER_FILES_MAX, SERVER_FILES_MAX))
+    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files_max = SERVER_FILES_MAX if highest == resource.RLIM_INFINITY else min(SERVER_FILES_MAX, highest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
     os.chdir("/")
     os.umask(0o077)
     packages = (STUDIOS, *options.also)

@@ -49,15 +49,19 @@ def ourselves(runner: Runner) -> Somebody:
     return run
 
 
+def as_user(user: str | None) -> tuple[str, dict[str, Any]]:
+    """A Python that this user may start, and what to start it with."""
+    if user is None:
+        return sys.executable, {}
+    row = pwd.getpwnam(user)
+    python = sys.executable if _can_run(user, sys.executable) else "/usr/bin/python3"
+    return python, {"user": row.pw_uid, "group": row.pw_gid, "extra_groups": []}
+
+
 @contextmanager
 def another(user: str | None, *without: str, missing: Sequence[str] = ()) -> Iterator[Somebody]:
     """Another process that runs tools, as that user, on a kernel without these."""
-    of_user: dict[str, Any] = {}
-    python = sys.executable
-    if user is not None:
-        row = pwd.getpwnam(user)
-        of_user = {"user": row.pw_uid, "group": row.pw_gid, "extra_groups": []}
-        python = sys.executable if _can_run(user, sys.executable) else "/usr/bin/python3"
+    python, of_user = as_user(user)
     process = subprocess.Popen(
         [python, "-m", "tests.tools_registry.runner.somebody", *without],
         cwd=ROOT,

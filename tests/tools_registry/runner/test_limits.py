@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from tests.tools_registry.runner.conftest import Somebody
+from tools_registry.runner import seccomp
 from tools_registry.studio import Limits, decode
 
 LOW = Limits(cpu_seconds=1, seconds=10, memory_mb=64)
 SHORT = Limits(cpu_seconds=5, seconds=1)
+SMALL = Limits(cpu_seconds=5, seconds=10, memory_mb=16)
 
 
 def works(somebody: Somebody) -> None:
@@ -29,6 +34,8 @@ def works(somebody: Somebody) -> None:
         ("sleep", {}, SHORT, "time", "It took longer than 1 seconds."),
         ("take_memory", {}, LOW, "memory", "It needed more than 64 MB of memory."),
         ("take_memory_at_once", {}, LOW, "memory", "It needed more than 64 MB of memory."),
+        ("hide_memory_by_reading_only", {}, SMALL, "memory", "It needed more than 16 MB of memory."),
+        ("hide_memory_in_the_stack", {}, SMALL, "memory", "It needed more than 16 MB of memory."),
         ("make_output", {"bytes": 2_000_000}, LOW, "output", "What it made is larger than 1,048,576 bytes."),
         ("fill_scratch", {}, LOW, "output", "What it made is larger than 1,048,576 bytes."),
         ("make_many_files", {}, LOW, "output", "What it made is larger than 1,048,576 bytes."),
@@ -57,6 +64,15 @@ def test_a_function_is_stopped_by_its_limit(
     ("act", "inputs"),
     [
         ("take_shared_memory", {}),
+        ("take_uncounted_memory", {"flag": 0x100}),  # a stack
+        ("take_uncounted_memory", {"flag": 0x40000}),  # large pages
+        ("hide_memory_in_swap", {}),
+        ("hide_a_file", {}),
+        ("replace_a_file", {}),
+        ("open_with", {"path": ".", "flags": os.O_TMPFILE | os.O_RDWR}),
+        ("open_with", {"path": "mine", "flags": os.O_CREAT | os.O_SYNC | os.O_RDWR}),
+        ("open_with", {"path": "mine", "flags": os.O_CREAT | os.O_TRUNC}),  # as Landlock's first versions allow
+        ("open_with", {"path": "/dev/null", "flags": os.O_ACCMODE}),
         ("fork", {}),
         ("start_a_program", {}),
         ("become_a_program", {}),
@@ -92,6 +108,30 @@ def test_what_no_tool_may_do_fails_and_is_said(somebody: Somebody, act: str, inp
     is_missing = act == "read" and inputs["path"] == "manage.py"  # it is not in its scratch folder
     assert str(ran.error).startswith("It failed (FileNotFound" if is_missing else "It tried what no tool may do (")
     works(somebody)
+
+
+X32 = 0x40000000
+# These two never reach a filter: they are the kernel's own, to come back from a probe, and elsewhere they end the run.
+OF_PROBES = {335, 336}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="by their numbers")
+def test_every_call_that_is_not_on_the_list_is_refused(somebody: Somebody) -> None:
+    allowed = {int(line.split()[1]) for line in seccomp.ALLOWED.replace("\n", " ").split(",")}
+    conditions = {condition.numbers[0] for condition in seccomp.CONDITIONS}
+    pretended = {numbers[0] for numbers in seccomp.DONE}
+    others = [number for number in range(600) if number not in allowed | conditions | pretended | OF_PROBES]
+    numbers = [*others, *(number | X32 for number in range(600))]
+    assert decode(somebody("try_calls", numbers=numbers).output).result == {f"{seccomp.CLONE3[0]}": "ENOSYS"}
+    assert somebody("call_as_another_machine").stopped == "crash"
+
+
+def test_threads_end_before_the_machine_does(somebody: Somebody) -> None:
+    """As many as the machine has and some more; the memory for their stacks would be enough for ten thousand."""
+    patient = Limits(cpu_seconds=30, seconds=60)
+    made = decode(somebody("make_small_threads_without_end", patient, most=10_000).output).result["threads"]
+    there_are = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    assert 32 <= made < there_are + 128 * (os.cpu_count() or 1) + 1000
 
 
 def test_no_name_is_looked_up(somebody: Somebody) -> None:

@@ -10,8 +10,9 @@ import pytest
 from tests.tools_registry.runner.conftest import Somebody, another
 from tools_registry.studio import Limits, decode
 
-NO_LANDLOCK = "No Landlock here: a tool could read the files that this user can read."
-NO_SECCOMP = "No seccomp here: a tool could reach the network."
+NO_LANDLOCK = "No Landlock here: a tool could read and change the files that this user can."
+NO_STRANGERS = "Root here may not become another user: tools run as root, without its rights."
+NO_SECCOMP = "No seccomp here: a tool could reach the network, the database and this user's other programs."
 LOW = Limits(cpu_seconds=1, seconds=10, memory_mb=64)
 
 
@@ -67,3 +68,11 @@ def test_what_is_left_holds(kernel: tuple[Somebody, tuple[str, ...]]) -> None:
     if len(without) == 1:  # either of them keeps TCP and signals in
         assert str(somebody("open_inet", port=1).error).startswith("It tried what no tool may do")
         assert str(somebody("kill_parent").error).startswith("It tried what no tool may do")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to lose")
+def test_root_that_may_not_end_another_users_process_gives_runs_no_other_user() -> None:
+    with another(None, "kill", missing=[NO_STRANGERS]) as somebody:
+        assert somebody("sleep", Limits(cpu_seconds=5, seconds=1)).stopped == "time"
+        assert somebody("use_scratch").stopped is None
+        assert somebody("use_scratch").stopped is None

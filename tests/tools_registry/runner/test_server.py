@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import psutil
 import pytest
 
 from tests.instance import until
-from tests.tools_registry.runner.conftest import ACTS, ORDINARY, ROOT
+from tests.tools_registry.runner.conftest import ACTS, ORDINARY, ROOT, as_user
 from tests.tools_registry.runner.somebody import ALSO
 from tools_registry.runner import Runner, command, door, environment, protections
 from tools_registry.runner.server import SCRATCH_PREFIX
@@ -360,6 +361,77 @@ def test_left_overs_of_a_killed_server_are_removed_by_the_next(fresh: Runner) ->
     server.kill()
     until(lambda: server_of(fresh).pid != server.pid, 20, "another server")
     assert not folder.exists()
+
+
+def test_a_folder_that_was_swept_away_is_made_again(fresh: Runner) -> None:
+    """As systemd does in /tmp with what nobody has used for ten days."""
+    server = server_of(fresh)
+    (folder,) = Path("/tmp").glob(f"{SCRATCH_PREFIX}{server.pid}-*")
+    folder.rmdir()
+    assert fresh.run(f"{ACTS}:use_scratch", {}, {}, ORDINARY).stopped is None
+    assert server_of(fresh).pid == server.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by another process's limits")
+def test_a_run_waits_while_the_machine_has_no_process_more() -> None:
+    """A server that ended each time would take everything with it: the supervisor gives up after five."""
+    script = f"""
+        import json, resource, time
+        from concurrent.futures import ThreadPoolExecutor
+        from tools_registry.runner import Runner
+        from tools_registry.studio import Limits, decode
+        runner = Runner({ALSO!r}, at_once=2)
+        run = lambda number: runner.run("{ACTS}:double", {{"number": number}}, {{}}, Limits(cpu_seconds=5, seconds=10))
+        run(1)
+        server = runner._own[0].pid
+        _, most = resource.prlimit(server, resource.RLIMIT_NPROC)
+        resource.prlimit(server, resource.RLIMIT_NPROC, (0, most))
+        answer = ThreadPoolExecutor(1).submit(run, 2)
+        time.sleep(0.5)
+        is_waiting = not answer.done()
+        resource.prlimit(server, resource.RLIMIT_NPROC, (most, most))
+        print(json.dumps([is_waiting, decode(answer.result().output).result["twice"], runner._own[0].pid == server]))
+    """
+    python, of_user = as_user("nobody" if os.geteuid() == 0 else None)  # of root, processes are not counted
+    said = subprocess.run(
+        [python, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        env={"PYTHONPATH": os.pathsep.join(site.getsitepackages())},
+        check=True,
+        capture_output=True,
+        **of_user,
+    )
+    assert json.loads(said.stdout) == [True, 4, True]
+    assert said.stderr.count(b"no run can begin") == 1
+
+
+def test_what_the_server_has_by_now_is_no_use_of_a_run() -> None:
+    script = f"""
+        import os, socket
+        from tests.tools_registry.runner.culprits import acts
+        from tools_registry.runner import server
+        from tools_registry.runner.child import pack, room_bytes
+        from tools_registry.runner.memory import empty_room, filled
+        from tools_registry.studio import Limits
+        door, line = socket.socketpair()
+        one = server.Server(door, os.getppid(), ("tools_registry.studios", {ALSO[0]!r}), 2)
+        one.measure_idle()
+        grown = b"x" * 50_000_000
+        limits = Limits(cpu_seconds=5, seconds=10)
+        files = filled(pack({{"number": 1}}, {{}})), empty_room(room_bytes(limits))
+        ours, theirs = socket.socketpair()
+        one.begin(server.Order("{ACTS}:double", limits, *files, theirs))
+        while one.runs:
+            one.bury()
+        one.folder.rmdir()
+        print(ours.recv(4096).decode())
+    """
+    said = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    verdict = json.loads(said.stdout)
+    assert verdict["stopped"] is None
+    assert verdict["peak_memory_bytes"] < 5_000_000
 
 
 def test_a_small_run_is_warm(runner: Runner) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from tools_registry.fields import Choice, Document, Rows, Text
 from tools_registry.lazily import lazy
 from tools_registry.studio import BadInput, File, Limits, Result, Tool
 from tools_registry.studios import drawing
+from tools_registry.studios.scratch import scratch_file
 from tools_registry.studios.sheets import csv_file
 
 from . import kinds
@@ -210,10 +210,10 @@ def _load(database: duckdb.DuckDBPyConnection, name: str, sheet: Sheet) -> None:
         type_, typed = _typed(cells)
         types.append(type_)
         columns.append(typed)
-    with tempfile.NamedTemporaryFile("w", suffix=".csv", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-        writer.writerows(zip(range(sheet.row_count), *columns, strict=True))
-        file.flush()
+    with scratch_file(".csv") as path:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+            writer.writerows(zip(range(sheet.row_count), *columns, strict=True))
         numbered = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(len(types) + 1))
         casts = ", ".join(
             f"CAST(NULLIF(c{at}, '') AS {type_}) AS {quote(column)}"
@@ -223,7 +223,7 @@ def _load(database: duckdb.DuckDBPyConnection, name: str, sheet: Sheet) -> None:
             f"CREATE TABLE {quote('read ' + name)} AS SELECT {casts} FROM read_csv(?, columns={{{numbered}}}, "
             "header=false, delim=',', quote='\"', escape='\"', auto_detect=false, strict_mode=false, "
             "max_line_size=9000000, null_padding=false, parallel=false) ORDER BY CAST(c0 AS BIGINT)",
-            [file.name],
+            [str(path)],
         )
 
 

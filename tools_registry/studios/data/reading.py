@@ -11,14 +11,13 @@ import io
 import json
 import math
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tools_registry.lazily import lazy
 from tools_registry.studio import BadInput
+from tools_registry.studios.scratch import scratch_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -378,17 +377,11 @@ def first_line(error: Exception) -> str:
     return re.sub(r"'/[^']*'|/\S+/", "the file", str(error).strip().split("\n")[0])[:300].rstrip(".")
 
 
-@contextmanager
-def _scratch_file(content: bytes) -> Iterator[str]:
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        file.write(content)
-        file.flush()
-        yield file.name
-
-
 def _parquet(content: bytes, name: str, rows_max: int) -> Sheet:
     """DuckDB reads Parquet from files only, so the bytes lie in the run's scratch folder for as long as that takes."""
-    with _scratch_file(content) as path, connect() as database:
+    with scratch_file(".parquet") as file, connect() as database:
+        file.write_bytes(content)
+        path = str(file)
         try:
             told = database.execute("SELECT * FROM read_parquet(?) LIMIT 0", [path]).description or []
             names, declared = [one[0] for one in told], [str(one[1]) for one in told]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import resource
@@ -10,13 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tools_registry.studio import BadInput, File, Result
+from tools_registry.studios.scratch import scratch_file
 
 Inputs = dict[str, Any]
 Files = dict[str, bytes]
@@ -75,6 +77,50 @@ def take_shared_memory(inputs: Inputs, files: Files) -> Result:
     return Result({})
 
 
+def _mapped(size: int, flags: int = 0x22) -> int:
+    """Private memory without a file, filled; what the kernel says of it otherwise."""
+    at = int(_libc().mmap(None, size, 3, flags, -1, 0))
+    if at == -1:
+        raise OSError(ctypes.get_errno(), "mmap")
+    ctypes.memset(at, 1, size)
+    return at
+
+
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = libc.mremap.restype = ctypes.c_ssize_t
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    libc.mremap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
+    libc.mprotect.argtypes = libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return libc
+
+
+def hide_memory_by_reading_only(inputs: Inputs, files: Files) -> Result:
+    """What cannot be written to is not counted by RLIMIT_DATA."""
+    for _ in range(10):
+        _libc().mprotect(_mapped(8 << 20), 8 << 20, 1)
+    return sleep(inputs, files)
+
+
+def hide_memory_in_the_stack(inputs: Inputs, files: Files) -> Result:
+    """Nor is a stack, and a page of it may be moved to where there is room for more."""
+    page = (ctypes.c_void_p.in_dll(_libc(), "environ").value or 0) // 4096 * 4096 - 4 * 4096
+    at = int(_libc().mremap(page, 4096, 80 << 20, 1))
+    ctypes.memset(at, 1, 80 << 20)
+    return sleep(inputs, files)
+
+
+def take_uncounted_memory(inputs: Inputs, files: Files) -> Result:
+    _mapped(2 << 20, 0x22 | inputs["flag"])
+    return Result({})
+
+
+def hide_memory_in_swap(inputs: Inputs, files: Files) -> Result:
+    if _libc().madvise(_mapped(2 << 20), 2 << 20, 21):
+        raise OSError(ctypes.get_errno(), "madvise")
+    return Result({})
+
+
 def use_memory(inputs: Inputs, files: Files) -> Result:
     taken = b"x" * inputs["bytes"]
     return Result({"length": len(taken)})
@@ -94,6 +140,26 @@ def fill_scratch(inputs: Inputs, files: Files) -> Result:
 def make_many_files(inputs: Inputs, files: Files) -> Result:
     for number in range(1_000_000):
         Path(f"{number}").touch()
+    return Result({})
+
+
+def hide_a_file(inputs: Inputs, files: Files) -> Result:
+    """It takes room on the disk for as long as it is open or mapped, and has no name to be found by."""
+    with Path("hidden").open("wb") as file:
+        Path("hidden").unlink()
+        file.write(b"x")
+    return Result({})
+
+
+def replace_a_file(inputs: Inputs, files: Files) -> Result:
+    for name in ("one", "two"):
+        Path(name).touch()
+    Path("one").replace("two")
+    return Result({})
+
+
+def open_with(inputs: Inputs, files: Files) -> Result:
+    os.close(os.open(inputs["path"], inputs["flags"], 0o600))
     return Result({})
 
 
@@ -143,6 +209,24 @@ def signal_by_a_pipe(inputs: Inputs, files: Files) -> Result:
     reading, _ = os.pipe()
     fcntl.fcntl(reading, 8, os.getppid())  # F_SETOWN
     return Result({})
+
+
+def try_calls(inputs: Inputs, files: Files) -> Result:
+    """What the kernel says to these calls, where it is not EPERM."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    said = {}
+    for number in inputs["numbers"]:
+        answer = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(-1)] * 6)
+        if answer != -1 or ctypes.get_errno() != errno.EPERM:
+            said[str(number)] = errno.errorcode.get(ctypes.get_errno(), str(answer))
+    return Result(said)
+
+
+def call_as_another_machine(inputs: Inputs, files: Files) -> Result:
+    """getpid() by the door of 32-bit programs, whose numbers mean other calls."""
+    code = mmap.mmap(-1, 4096, flags=0x22, prot=7)
+    code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
+    return Result({"pid": ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()})
 
 
 def outlive_the_server(inputs: Inputs, files: Files) -> Result:
@@ -234,10 +318,9 @@ def say_what_it_sees(inputs: Inputs, files: Files) -> Result:
 
 def use_scratch(inputs: Inputs, files: Files) -> Result:
     Path("kept").write_text("mine")
-    with tempfile.NamedTemporaryFile("w+") as file:
-        file.write("written")
-        file.seek(0)
-        return Result({"read": file.read(), "names": len(os.listdir(".")), "folder": str(Path.cwd())})
+    with scratch_file(".txt") as file:
+        file.write_text("written")
+        return Result({"read": file.read_text(), "names": len(os.listdir(".")), "folder": str(Path.cwd())})
 
 
 def load_late(inputs: Inputs, files: Files) -> Result:
@@ -321,6 +404,17 @@ def make_threads_without_end(inputs: Inputs, files: Files) -> Result:
     while True:
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
         count += 1
+
+
+def make_small_threads_without_end(inputs: Inputs, files: Files) -> Result:
+    """So small that their stacks are no bound."""
+    threading.stack_size(32768)
+    count = 0
+    with suppress(RuntimeError):
+        while count < inputs["most"]:
+            threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+            count += 1
+    return Result({"threads": count})
 
 
 def give_what_is_no_json(inputs: Inputs, files: Files) -> Result:
