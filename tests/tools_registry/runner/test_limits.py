@@ -14,9 +14,9 @@ from tests.tools_registry.runner.conftest import Somebody
 from tools_registry.runner import seccomp
 from tools_registry.studio import Limits, decode
 
-LOW = Limits(cpu_seconds=1, seconds=10, memory_mb=64)
+LOW = Limits(cpu_seconds=1, seconds=60, memory_mb=64)
 SHORT = Limits(cpu_seconds=5, seconds=1)
-SMALL = Limits(cpu_seconds=5, seconds=10, memory_mb=16)
+SMALL = Limits(cpu_seconds=5, seconds=60, memory_mb=16)
 
 
 def works(somebody: Somebody) -> None:

@@ -13,7 +13,7 @@ from tools_registry.studio import Limits, decode
 NO_LANDLOCK = "No Landlock here: a tool could read and change the files that this user can."
 NO_STRANGERS = "Root here may not become another user: tools run as root, without its rights."
 NO_SECCOMP = "No seccomp here: a tool could reach the network, the database and this user's other programs."
-LOW = Limits(cpu_seconds=1, seconds=10, memory_mb=64)
+LOW = Limits(cpu_seconds=1, seconds=60, memory_mb=64)
 
 
 MISSING = {"landlock": NO_LANDLOCK, "seccomp": NO_SECCOMP}

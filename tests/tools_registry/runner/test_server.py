@@ -48,10 +48,10 @@ def scratch_of(server: psutil.Process) -> list[str]:
     return os.listdir(folder)
 
 
-def in_background(runner: Runner, act: str, **inputs: Any) -> Callable[[], Any]:
+def in_background(runner: Runner, act: str, limits: Limits = ORDINARY, **inputs: Any) -> Callable[[], Any]:
     """A run that goes on while the test does; call it for what came of it."""
     pool = ThreadPoolExecutor(1)
-    return pool.submit(runner.run, f"{ACTS}:{act}", inputs, {}, ORDINARY).result
+    return pool.submit(runner.run, f"{ACTS}:{act}", inputs, {}, limits).result
 
 
 def test_files_and_inputs_arrive_and_come_back(runner: Runner) -> None:
@@ -139,7 +139,7 @@ def test_after_two_hundred_runs_nothing_is_left(fresh: Runner) -> None:
         fresh.run(f"{ACTS}:{act}", {"number": number}, {}, ORDINARY)
     assert server.children() == []
     assert psutil.Process().num_fds() == open_here
-    until(lambda: server.num_fds() <= open_there, 2, "no more open files than before")
+    until(lambda: server.num_fds() <= open_there, 60, "no more open files than before")
     assert scratch_of(server) == []
 
 
@@ -162,10 +162,10 @@ def test_a_run_ends_when_whoever_asked_for_it_is_gone(runner: Runner) -> None:
     )
     try:
         server = psutil.Process(process.pid)
-        asleep = until(server.children, 20, "a run")
+        asleep = until(server.children, 60, "a run")
         os.kill(client.pid, signal.SIGKILL)
         client.wait()
-        until(lambda: not server.children(), 5, "the run ended")
+        until(lambda: not server.children(), 60, "the run ended")
         assert not asleep[0].is_running()
     finally:
         client.kill()
@@ -178,11 +178,11 @@ def test_a_run_ends_when_whoever_asked_for_it_is_gone(runner: Runner) -> None:
 def test_a_killed_server_is_started_again_and_the_run_begun_again(fresh: Runner) -> None:
     server = server_of(fresh)
     answer = in_background(fresh, "sleep", seconds=1)
-    child = until(server.children, 5, "a run")[0]
+    child = until(server.children, 60, "a run")[0]
     server.kill()
     ran = answer()
     assert decode(ran.output).result == {"slept": True}
-    until(lambda: not child.is_running(), 2, "its child ended with it")
+    until(lambda: not child.is_running(), 60, "its child ended with it")
     assert server_of(fresh).pid != server.pid
 
 
@@ -233,10 +233,10 @@ def test_nothing_outlives_its_owner(number: signal.Signals) -> None:
         time.sleep(1000)
     """
     owner = psutil.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stderr=subprocess.DEVNULL)
-    started = until(lambda: len(found := owner.children(recursive=True)) >= 3 and found, 20, "server and two runs")
+    started = until(lambda: len(found := owner.children(recursive=True)) >= 3 and found, 60, "server and two runs")
     owner.send_signal(number)
     owner.wait(20)
-    until(lambda: not any(one.is_running() for one in started), 5, "none of them is left")
+    until(lambda: not any(one.is_running() for one in started), 60, "none of them is left")
     # A thread that tries again at the end would leave a server that nobody closes.
     assert not [one for one in psutil.process_iter(["cmdline"]) if f"{owner.pid}" in after(one, "--parent")]
 
@@ -286,7 +286,7 @@ def test_the_server_has_no_file_of_ours_and_no_word_of_our_environment(fresh: Ru
 def test_one_run_finds_nothing_of_another_where_it_may_look(fresh: Runner) -> None:
     server = server_of(fresh)
     answer = in_background(fresh, "sleep", seconds=1)
-    first = until(server.children, 5, "a run")[0]
+    first = until(server.children, 60, "a run")[0]
     for path in (str(next(Path("/tmp").glob(f"{SCRATCH_PREFIX}{server.pid}-*"))), f"/proc/{first.pid}/fd"):
         assert fresh.run(f"{ACTS}:look_around", {"path": path}, {}, ORDINARY).stopped == "crash"
     assert decode(answer().output).result == {"slept": True}
@@ -300,13 +300,16 @@ def test_no_run_has_in_its_memory_what_another_was_given(fresh: Runner) -> None:
     runs: list[psutil.Process] = []
     answers = []
     for secret in secrets:
-        answers.append(in_background(fresh, "sleep", seconds=3, note=secret))
-        runs.append(until(lambda: [one for one in server.children() if one not in runs], 5, "a run")[0])
-    until(lambda: all(one.status() == psutil.STATUS_SLEEPING for one in runs), 5, "all of them asleep")
+        answers.append(in_background(fresh, "wait_for_a_file", Limits(cpu_seconds=60, seconds=60), note=secret))
+        runs.append(until(lambda: [one for one in server.children() if one not in runs], 60, "a run")[0])
+    (folder,) = Path("/tmp").glob(f"{SCRATCH_PREFIX}{server.pid}-*")
+    until(lambda: len(list(folder.glob("*/waiting"))) == 3, 60, "all of them have read what they were given")
     found = [[secret.encode() in memory for secret in secrets] for memory in map(memory_of, [*runs, server])]
     assert found == [[True, False, False], [False, True, False], [False, False, True], [False, False, False]]
+    for scratch in folder.iterdir():
+        (scratch / "go").touch()
     for answer in answers:
-        assert decode(answer().output).result == {"slept": True}
+        assert decode(answer().output).result == {"waited": True}
 
 
 def memory_of(process: psutil.Process) -> bytes:
@@ -333,7 +336,7 @@ def test_what_is_no_order_is_left_at_the_door(fresh: Runner) -> None:
             socket.send_fds(at_door, [message], [theirs.fileno()])
             socket.send_fds(at_door, [message], [theirs.fileno()] * 3)
     server = server_of(fresh)
-    until(lambda: server.num_fds() <= before, 2, "nothing is kept of them")
+    until(lambda: server.num_fds() <= before, 60, "nothing is kept of them")
 
 
 def test_a_run_that_waits_too_long_for_its_turn_is_given_up(fresh: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +346,7 @@ def test_a_run_that_waits_too_long_for_its_turn_is_given_up(fresh: Runner, monke
         single.run(f"{ACTS}:double", {"number": 1}, {}, Limits(cpu_seconds=1, seconds=20))
         going_on = in_background(single, "sleep", seconds=3)
         assert single._own is not None
-        until(psutil.Process(single._own[0].pid).children, 5, "the one run")
+        until(psutil.Process(single._own[0].pid).children, 60, "the one run")
         ran = single.run(f"{ACTS}:double", {"number": 1}, {}, Limits(cpu_seconds=1, seconds=1))
         assert (ran.stopped, ran.error) == ("time", "No run could begin within 0 seconds.")
         assert going_on().stopped in (None, "time")
@@ -359,7 +362,7 @@ def test_left_overs_of_a_killed_server_are_removed_by_the_next(fresh: Runner) ->
     server = server_of(fresh)
     (folder,) = Path("/tmp").glob(f"{SCRATCH_PREFIX}{server.pid}-*")
     server.kill()
-    until(lambda: server_of(fresh).pid != server.pid, 20, "another server")
+    until(lambda: server_of(fresh).pid != server.pid, 60, "another server")
     assert not folder.exists()
 
 

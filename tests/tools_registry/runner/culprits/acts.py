@@ -59,6 +59,14 @@ def sleep(inputs: Inputs, files: Files) -> Result:
     return Result({"slept": True})
 
 
+def wait_for_a_file(inputs: Inputs, files: Files) -> Result:
+    """Somebody puts it into its scratch folder."""
+    Path("waiting").touch()
+    while not Path("go").exists():
+        time.sleep(0.01)
+    return Result({"waited": True})
+
+
 def take_memory(inputs: Inputs, files: Files) -> Result:
     taken = []
     while True:
