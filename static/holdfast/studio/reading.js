@@ -140,9 +140,17 @@ function nameColumns(head) {
 
 /* What a column is */
 
+/* Ways to write a number, as tools_registry/studios/data/kinds.py has them. */
+const WAYS = [
+  ["whole", /^[+-]?(0|[1-9]\d*)$/],
+  ["point", /^([+-]?\d*\.\d+(e[+-]?\d+)?|[+-]?\d+(\.\d*)?e[+-]?\d+)$/i],
+  ["grouped", /^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/],
+  ["comma", /^([+-]?(\d+|\d{1,3}(\.\d{3})+),\d+|[+-]?[1-9]\d{0,2}([ \u00a0\u202f]\d{3})+,\d{1,2})$/],
+  ["money", /^(-?[£$€] ?-?\d[\d,.]*|-?\d[\d,.]* ?([£$€]|GBP|EUR|USD))$/i],
+  ["percent", /^[+-]?\d+([.,]\d+)? ?%$/],
+];
+const DOTTED = /^[+-]?[1-9]\d{0,2}(\.\d{3})+$/;
 const KINDS = [
-  ["integer", /^[+-]?(0|[1-9]\d*)$/],
-  ["decimal", /^[+-]?(\d*\.\d+(e[+-]?\d+)?|\d+e[+-]?\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d+,\d+)$|^-?[£$€] ?\d[\d,.]*$|^[+-]?\d+([.,]\d+)? ?%$/i],
   ["datetime", /^\d{4}[-/]\d{1,2}[-/]\d{1,2}[T ]\d{1,2}:\d{2}/],
   ["date", /^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[/.]\d{1,2}[/.](\d{4}|\d{2})|\d{1,2}-\d{1,2}-\d{4})$/],
   ["boolean", /^(true|false|yes|no)$/i],
@@ -152,7 +160,25 @@ const KINDS = [
 ];
 const NOTHING = new Set(["null", "n/a", "#n/a", "nan", "none", "nil", "undefined", "(null)", "(blank)"]);
 
-export function kindOf(value) {
+function wayOf(value) {
+  const found = WAYS.find(([, form]) => form.test(value));
+  return found ? found[0] : "";
+}
+
+/** The ways of a column's values, each of them settled by the others; "" for what is no number. */
+export function waysOf(values) {
+  const ways = new Map();
+  for (const value of values) if (value && !ways.has(value)) ways.set(value, wayOf(value));
+  const all = [...ways];
+  const isOther = ([value, way]) => way === "grouped" && (value.includes(".") || value.split(",").length > 2);
+  if (all.some(([, way]) => way === "comma") && !all.some(isOther)) {
+    for (const [value, way] of all) if (way === "grouped" || ((way === "point" || !way) && DOTTED.test(value))) ways.set(value, "comma");
+  }
+  return ways;
+}
+
+export function kindOf(value, way = wayOf(value)) {
+  if (way) return way === "whole" ? "integer" : "decimal";
   const found = KINDS.find(([, form]) => form.test(value));
   return found ? found[0] : "text";
 }
@@ -167,11 +193,11 @@ export function profile(table) {
       if (!value || NOTHING.has(value.toLowerCase())) missing += 1;
       else counted.set(value, (counted.get(value) || 0) + 1);
     }
-    const kinds = new Map();
+    const kinds = new Map(), ways = waysOf(counted.keys());
     let total = 0, looked = 0;
     for (const [value, count] of counted) {
       total += count;
-      if (looked < 2000) { const kind = kindOf(value); kinds.set(kind, (kinds.get(kind) || 0) + count); looked += 1; }
+      if (looked < 2000) { const kind = kindOf(value, ways.get(value)); kinds.set(kind, (kinds.get(kind) || 0) + count); looked += 1; }
     }
     const seen = [...kinds.values()].reduce((sum, count) => sum + count, 0);
     if (kinds.get("decimal")) { kinds.set("decimal", kinds.get("decimal") + (kinds.get("integer") || 0)); kinds.delete("integer"); }
@@ -186,12 +212,17 @@ export function profile(table) {
 }
 
 /* The number that is written, as the server reads it; null for none. */
-export function numberOf(value) {
+export function numberOf(value, known = null) {
   if (typeof value === "number") return Number.isFinite(value) ? value : null;
   if (typeof value !== "string" || !value.trim()) return null;
+  const way = known === null ? wayOf(value.trim()) : known;
+  if (!way) return null;
   let plain = value.trim();
-  if (!["integer", "decimal"].includes(kindOf(plain))) return null;
-  if (/^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$/.test(plain) && !/^[+-]?\d{1,3}(,\d{3})+$/.test(plain)) plain = plain.replace(/\./g, "").replace(",", ".");
-  const number = Number(plain.replace(/[^\d.eE+-]/g, ""));
-  return Number.isFinite(number) ? number : null;
+  if (way !== "whole" && way !== "point") {
+    plain = plain.replace(/[^\d.,+-]/g, "");
+    if (way === "comma" || ((way === "money" || way === "percent") && /,\d{1,2}$/.test(plain))) plain = plain.replace(/\./g, "").replace(",", ".");
+    plain = plain.replace(/,/g, "");
+  }
+  const number = Number(plain);
+  return plain && Number.isFinite(number) ? number : null;
 }

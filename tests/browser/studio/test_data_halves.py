@@ -90,9 +90,16 @@ def test_a_catalogue_is_drafted_as_inputs_that_the_server_takes(page: Page) -> N
     assert wrong == {"columns.0.column": "There is no column nobody."}
 
 
-READ = 'async text => { const {readTable, profile} = await import("studio/reading"); const table = readTable(text);' + (
-    " return {columns: table.columns, rows: table.rows, kinds: profile(table).map(one => one.kind)}; }"
-)
+NUMBERS = ("integer", "decimal")
+READ = """async text => {
+  const {readTable, profile, numberOf, waysOf} = await import("studio/reading");
+  const table = readTable(text);
+  const numbers = table.columns.map((_, at) => {
+    const ways = waysOf(table.rows.map(row => row[at] && row[at].trim()));
+    return Object.fromEntries([...ways].map(([value, way]) => [value, numberOf(value, way)]));
+  });
+  return {columns: table.columns, rows: table.rows, kinds: profile(table).map(one => one.kind), numbers};
+}"""
 
 
 @pytest.mark.parametrize(
@@ -105,6 +112,8 @@ READ = 'async text => { const {readTable, profile} = await import("studio/readin
         '{"a": true}\n{"a": false}\n',
         "only\nx@y.org\nz@y.org\n",
         "sep=|\na|b\n1|2\n",
+        "euro;parts;price;share;wide;point;both\n1.234,50;0,250;€ 12,50;12,5 %;1 234,50;1.234;1,234\n"
+        "1.000;1,500;5 €;3 %;2,5;2.5;1,234.50\n1.234.567;12,125;1.234,5 EUR;7 %;1\u00a0000,00;3;2,5\n",
     ],
 )
 def test_the_browser_reads_a_table_as_the_server_does(page: Page, text: str) -> None:
@@ -112,7 +121,11 @@ def test_the_browser_reads_a_table_as_the_server_does(page: Page, text: str) -> 
     found = page.evaluate(READ, text)
     assert found["columns"] == from_server.names
     assert found["rows"] == [list(row) for row in from_server.rows()]
-    assert found["kinds"] == [kinds.profile(cells).kind for cells in from_server.columns.values()]
+    profiles = [kinds.profile(cells) for cells in from_server.columns.values()]
+    assert found["kinds"] == [one.kind for one in profiles]
+    for here, seen in zip(found["numbers"], profiles, strict=True):
+        there = {value: kinds.number_of(value, way) for value, way in seen.ways.items() if kinds.KINDS[way] in NUMBERS}
+        assert {value: number for value, number in here.items() if number is not None} == there
 
 
 def test_a_pipeline_is_judged_by_its_graph(page: Page) -> None:

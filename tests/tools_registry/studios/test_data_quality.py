@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -233,7 +234,8 @@ def test_any_table_gets_a_score(rows: list[list[str]]) -> None:
 
 def test_a_hundred_thousand_rows_stay_within_the_limits() -> None:
     cleaned, files = TOOL.clean_with_files({}, {"table": ("table.csv", written(clean(100_000)))})
-    ran = runner.run(TOOL.path, cleaned, files, TOOL.limits)
+    # How long it takes by the clock is the machine's and its other work's; what it may use is held.
+    ran = runner.run(TOOL.path, cleaned, files, replace(TOOL.limits, seconds=300))
     assert (ran.stopped, ran.error) == (None, "")
     assert ran.cpu_seconds < TOOL.limits.cpu_seconds / 2
     assert ran.peak_memory_bytes < 1024 * 1024 * 1024

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools_registry.studio import BadInput
+from tools_registry.studios.data import kinds
 from tools_registry.studios.data.reading import read
 from tools_registry.studios.sheets import csv_file
 
@@ -116,3 +117,22 @@ def test_a_csv_that_is_opened_works_nothing_out() -> None:
     cells = ["=1+1", "+SUM(A1)", "-2+3", "@x", "\tx", "-5", "+44", "ok"]
     made = csv_file("a.csv", ["c"], [[cell] for cell in cells]).content.decode()
     assert made.split("\r\n")[1:-1] == ["'=1+1", "'+SUM(A1)", "'-2+3", "'@x", "'\tx", "-5", "+44", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["1.234,50", "1.000", "5", "1.234.567"], [1234.5, 1000, 5, 1234567]),
+        (["0,250", "1,500", "12,125"], [0.25, 1.5, 12.125]),
+        (["12,5", "1,234"], [12.5, 1.234]),
+        (["1 234,50", "1\u00a0000,00", "2,5"], [1234.5, 1000, 2.5]),
+        (["1,234", "12,500"], [1234, 12500]),
+        (["1,234.50", "12,5", "1,000"], [1234.5, 12.5, 1000]),  # both are there: each for itself
+        (["1.234", "2.5"], [1.234, 2.5]),
+        (["1.234,50 EUR", "12.50 EUR", "€ 5"], [1234.5, 12.5, 5]),
+    ],
+)
+def test_what_a_comma_means_is_told_by_its_column(cells: list[str], numbers: list[float]) -> None:
+    seen = kinds.profile([*cells])
+    assert [kinds.number_of(cell, seen.ways[cell]) for cell in cells] == numbers
+    assert seen.kind == "decimal"

@@ -18,8 +18,8 @@ WAYS = {
     "whole": r"[+-]?(?:0|[1-9]\d*)",
     "padded": r"0\d+",
     "point": r"[+-]?\d*\.\d+(?:e[+-]?\d+)?|[+-]?\d+(?:\.\d*)?e[+-]?\d+",
-    "grouped": r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?",
-    "comma": r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+",
+    "grouped": r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?",
+    "comma": r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+|[+-]?[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3})+,\d{1,2}",
     "money": r"-?[£$€] ?-?\d[\d,.]*|-?\d[\d,.]* ?(?:[£$€]|GBP|EUR|USD)",
     "percent": r"[+-]?\d+(?:[.,]\d+)? ?%",
     "YYYY-MM-DD": r"\d{4}-\d{1,2}-\d{1,2}",
@@ -38,6 +38,8 @@ WAYS = {
     "link": r"(?:https?|ftp)://\S+",
     "uuid": r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
 }
+# 1.234 and 1.234.567: thousands where the column has a decimal comma
+_DOTTED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+", re.ASCII)
 _GROUPS = {f"way{number}": way for number, way in enumerate(WAYS)}
 _PATTERN = re.compile("|".join(f"(?P<{group}>{WAYS[way]})" for group, way in _GROUPS.items()), re.I | re.ASCII)
 
@@ -80,7 +82,7 @@ def number_of(value: str, way: str) -> float:
     """The number that is written that way."""
     if way in ("whole", "point", "padded"):
         return float(value)
-    plain = re.sub(r"[^\d.,eE+-]", "", value)
+    plain = re.sub(r"[^\d.,+-]", "", value)
     if way == "comma" or (way in ("money", "percent") and re.search(r",\d{1,2}$", plain)):
         plain = plain.replace(".", "").replace(",", ".")
     plain = plain.replace(",", "")
@@ -126,6 +128,20 @@ def is_day_first(values: Mapping[str, int]) -> bool:
             day_first += count * (12 < int(parts[0]) <= 31)
             month_first += count * (12 < int(parts[1]) <= 31)
     return day_first >= month_first
+
+
+def settled(ways: dict[str, str]) -> dict[str, str]:
+    """The ways of a column's values, where one says what another means: beside 12,50 the comma of 1,250 parts off what
+    is less than one, and the point of 1.250 thousands. Nothing is settled where 1,250.50 or 1,250,000 says otherwise.
+    static/holdfast/studio/reading.js settles the same.
+    """
+    has_comma = any(way == "comma" for way in ways.values())
+    if not has_comma or any(way == "grouped" and ("." in value or value.count(",") > 1) for value, way in ways.items()):
+        return ways
+    return {
+        value: "comma" if way == "grouped" or (way in ("point", "text") and _DOTTED.fullmatch(value)) else way
+        for value, way in ways.items()
+    }
 
 
 @dataclass(slots=True)
@@ -177,7 +193,7 @@ def profile(cells: list[str | None]) -> Profile:
             nothing[value] += count
         else:
             values[value] += count
-    ways = {value: way_of(value) if len(value) <= 400 else "text" for value in values}
+    ways = settled({value: way_of(value) if len(value) <= 400 else "text" for value in values})
     kinds: Counter[str] = Counter()
     for value, count in values.items():
         kinds[KINDS[ways[value]]] += count

@@ -1,7 +1,7 @@
 /* Dashboards, the half in the browser: the same figures as tools_registry/studios/data/dashboards.py, drawn from the
    pasted rows while people choose. */
 import { bars, columns, donut, heatMap, lines, number, scatter, stacked } from "studio/drawing";
-import { kindOf, numberOf, profile, readTable } from "studio/reading";
+import { kindOf, numberOf, profile, readTable, waysOf } from "studio/reading";
 
 const AGGREGATES = { count: "how many rows", sum: "sum", mean: "mean", median: "median", min: "least", max: "most", distinct: "how many different" };
 const GROUPED = ["lines", "stacked", "heat_map", "table"];
@@ -50,9 +50,10 @@ class Sheet {
           if (found) { dayFirst += found[1] > 12; monthFirst += found[2] > 12; }
         }
       }
+      const ways = waysOf(texts);
       this.done.set(name, {
         kind, texts, isDate,
-        numbers: texts.map((value) => (value ? numberOf(value) : null)),
+        numbers: texts.map((value) => (value ? numberOf(value, ways.get(value)) : null)),
         days: texts.map((value) => (isDate ? dayOf(value, dayFirst >= monthFirst) : "")),
       });
     }
