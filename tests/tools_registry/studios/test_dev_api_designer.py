@@ -396,6 +396,24 @@ def test_what_is_designed_is_valid(auth: str, pagination: str) -> None:
     assert ("security" in made) == (auth != "none")
 
 
+def test_a_change_says_what_may_be_changed() -> None:
+    """A merge patch: nothing that only the server writes, nothing needed, and null for what need not be there."""
+    fields = "id: uuid read-only\ntitle: string required\nstate: enum(open, paid)\nowner: Other\ntags: string[]\nat: datetime read-only"
+    rows = [{"name": "orders", "fields": fields}, {"name": "others", "fields": "n: integer"}]
+    document = json.loads(file(run(TOOL, {"task": "design", "resources": rows}), "openapi.json"))
+    content = document["paths"]["/orders/{id}"]["patch"]["requestBody"]["content"]
+    assert content["application/merge-patch+json"]["schema"] == {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            "title": {"type": "string", "maxLength": 255},
+            "state": {"type": ["string", "null"], "enum": ["open", "paid", None]},
+            "owner": {"anyOf": [{"$ref": "#/components/schemas/Other"}, {"type": "null"}]},
+            "tags": {"type": ["array", "null"], "items": {"type": "string", "maxLength": 255}},
+        },
+    }
+
+
 def test_two_inputs_give_two_apis() -> None:
     one = designed().result["operations"]
     other = designed(resources=[{"name": "boats", "operations": ["read"]}]).result["operations"]

@@ -196,6 +196,24 @@ def _schema(fields: Sequence[Mapping[str, Any]], description: str) -> dict[str, 
     return made
 
 
+def _changes(fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a merge patch (RFC 7396) may send: any of what can be written; null takes away what need not be there."""
+    properties: dict[str, Any] = {}
+    for of in fields:
+        if of["is_read_only"] or of["name"] == "id":
+            continue
+        made = _property(of)
+        if not of["is_required"]:
+            if "$ref" in made:
+                made = {"anyOf": [{"$ref": made.pop("$ref")}, {"type": "null"}], **made}
+            elif "type" in made:
+                made["type"] = [made["type"], "null"]
+                if "enum" in made:
+                    made["enum"] = [*made["enum"], None]
+        properties[of["name"]] = made
+    return {"type": "object", "minProperties": 1, "properties": properties} if properties else {"type": "object"}
+
+
 def _page(row: Mapping[str, Any]) -> dict[str, Any]:
     items = {"type": "array", "items": {"$ref": f"#/components/schemas/{pascal(row['name'])}"}}
     if row["pagination"] == "cursor":
@@ -291,7 +309,7 @@ def _paths(
             responses |= errors("400", "401", "403", "404", "422")
             given = body
             if method == "patch":
-                given = {"required": True, "content": {"application/merge-patch+json": {"schema": {"type": "object"}}}}
+                given = {"required": True, "content": {"application/merge-patch+json": {"schema": _changes(fields)}}}
             single[method] = operation(
                 verb, one, f"{summary} one of the {words}", "write", responses, requestBody=given
             )

@@ -157,6 +157,23 @@ function schema(row) {
   return made;
 }
 
+/* What a merge patch may send: any of what can be written; null takes away what need not be there. */
+function changes(fields) {
+  const properties = {};
+  for (const of of fields) {
+    if (of.isReadOnly || of.name === "id") continue;
+    let made = property(of);
+    if (!of.isRequired && "$ref" in made) {
+      const { $ref, ...more } = made;
+      made = { anyOf: [{ $ref }, { type: "null" }], ...more };
+    } else if (!of.isRequired && "type" in made) {
+      made = { ...made, type: [made.type, "null"], ...("enum" in made ? { enum: [...made.enum, null] } : {}) };
+    }
+    properties[of.name] = made;
+  }
+  return Object.keys(properties).length ? { type: "object", minProperties: 1, properties } : { type: "object" };
+}
+
 function page(row) {
   const items = { type: "array", items: { $ref: `#/components/schemas/${pascal(row.name)}` } };
   if (row.pagination === "cursor") {
@@ -227,7 +244,7 @@ function paths(draft, row, used) {
   }
   for (const [key, method, summary] of [["replace", "put", "Replace"], ["update", "patch", "Change"]]) {
     if (!has(key)) continue;
-    const given = method === "put" ? body : { required: true, content: { "application/merge-patch+json": { schema: { type: "object" } } } };
+    const given = method === "put" ? body : { required: true, content: { "application/merge-patch+json": { schema: changes(row.fields) } } };
     const answer = { 200: { description: `The ${singular} as it is now`, content }, ...errors(400, 401, 403, 404, 422) };
     single[method] = operation(key, one, `${summary} one of the ${words}`, "write", answer, { requestBody: given });
   }
