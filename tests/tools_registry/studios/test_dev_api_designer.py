@@ -204,6 +204,22 @@ def test_an_example_in_3_0_may_be_null_where_it_says_so() -> None:
     assert "example" in dict(found(check(head + nullable.replace("true", "false"))))
 
 
+@pytest.mark.parametrize(
+    ("path", "is_odd"),
+    [
+        ("/{shop}/{order_id}", False),
+        ("/shops/{shop}/{order_id}/lines", False),
+        ("/", False),
+        ("/orders/{order_id}/", True),
+        ("/orders//{order_id}", True),
+        ("/Orders/{order_id}", True),
+    ],
+)
+def test_paths_with_parameters_side_by_side_are_named_as_most_are(path: str, is_odd: bool) -> None:
+    names = {name for name, _ in found(check(changed(SOUND, ("/orders/{order_id}:", f"{path}:"))))}
+    assert ("path_name" in names) is is_odd
+
+
 def test_openapi_spec_validator_has_the_last_word_on_what_is_fine() -> None:
     """An outside program agrees: what has no errors here is valid there."""
     for before, after, names in PLANTED:
@@ -250,6 +266,7 @@ def test_every_check_says_what_to_do() -> None:
         ("x", "no OpenAPI file"),
         ("\x01", "no YAML|character"),
         ("openapi: 4.0.0", "openapi must be"),
+        ("openapi: 3.2.0", "3.2.0 is not read"),
     ],
     ids=lambda one: one[:16],
 )

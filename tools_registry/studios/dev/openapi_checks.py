@@ -97,7 +97,10 @@ def version_of(written: Written) -> str:
         return found[1]
     if "swagger" in value:
         raise Unreadable(f"Line {written.line(('swagger',))}: Swagger 2.0 is not read; convert it to OpenAPI 3 first.")
-    raise Unreadable(f"Line {written.line(('openapi',))}: openapi must be a text such as “3.1.0” or “3.0.3”.")
+    line = written.line(("openapi",))
+    if isinstance(version, str) and re.fullmatch(r"\d{1,3}\.\d{1,3}(?:\.\d{1,3})?", version):
+        raise Unreadable(f"Line {line}: openapi must be of 3.0 or 3.1; {version} is not read here.")
+    raise Unreadable(f"Line {line}: openapi must be a text such as “3.1.0” or “3.0.3”.")
 
 
 def refuse_foreign(written: Written) -> None:
@@ -248,9 +251,10 @@ def _security(value: dict[str, Any], note: Any) -> None:
 def _style(value: dict[str, Any], note: Any) -> None:
     paths = value.get("paths")
     for path in paths if isinstance(paths, dict) else ():
-        plain = re.sub(r"\{[^}]*\}", "", path)
-        if re.search(r"[A-Z_ ]|//(?!$)", plain.replace("//", "/")) or (len(path) > 1 and path.endswith("/")):
-            note("path_name", f"{path[:120]} has capitals, underscores, spaces or a slash at its end.", "paths", path)
+        plain = re.sub(r"\{[^}]*\}", "x", path)
+        if re.search(r"[A-Z_ ]|//", plain) or (len(path) > 1 and path.endswith("/")):
+            said = f"{path[:120]} has capitals, underscores, spaces, two slashes together or one at its end."
+            note("path_name", said, "paths", path)
     styles: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for path, method, operation, _ in operations(value):
         own = operation.get("operationId")
