@@ -539,4 +539,5 @@ def notice_seen(request: Any, id: UUID) -> HttpResponse:
     if request.htmx:
         return HttpResponse()
     onward = request.POST.get("next", "")
-    return redirect(onward if url_has_allowed_host_and_scheme(onward, {request.get_host()}) else "account_credits")
+    is_ours = onward.startswith("/") and url_has_allowed_host_and_scheme(onward, {request.get_host()})
+    return redirect(onward if is_ours else "account_credits")

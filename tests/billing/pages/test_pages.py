@@ -211,8 +211,9 @@ def test_a_notice_is_shown_until_it_was_seen(owner: Person, stranger: Person) ->
     assert seen.headers["Location"] == "/generations"
     assert "news" not in text_of(client.get("/"))
     assert client.post(f"/account/notices/{notice.id}/seen", headers={"HX-Request": "true"}).content == b""
-    away = client.post(f"/account/notices/{notice.id}/seen", {"next": "https://elsewhere.test/"})
-    assert away.headers["Location"] == "/account/credits"
+    for elsewhere in ("https://elsewhere.test/", "//elsewhere.test/", "/\\elsewhere.test", "purchase", ""):
+        away = client.post(f"/account/notices/{notice.id}/seen", {"next": elsewhere})
+        assert away.headers["Location"] == "/account/credits"
 
 
 # Whose account
