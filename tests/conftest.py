@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+import hypothesis
 import psycopg
 import pytest
 
@@ -48,6 +49,13 @@ if IS_CONTROLLER:
         _server = Server(_folder, {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}.items())
         _server.start()
 DATA_DIR = Path(os.environ["HOLDFAST_DATA_DIR"])
+
+# The same examples each time, and no time-outs: a change is judged by what it changed. New ones are tried with
+# `--hypothesis-profile explore`.
+_IN_ANY_CASE = {"deadline": None, "database": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("same", derandomize=True, **_IN_ANY_CASE)
+hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True, **_IN_ANY_CASE)
+hypothesis.settings.load_profile("same")
 django.setup()
 
 

@@ -75,7 +75,7 @@ def test_what_has_ended_cannot_be_cancelled(trip: Trip, prompt: str) -> None:
     assert job.stands == before
 
 
-def test_a_submission_in_doubt_cannot_be_cancelled(trip: Trip) -> None:
+def test_a_submission_in_doubt_cannot_be_cancelled(trip: Trip, in_a_hurry: None) -> None:
     job = trip.start("[timeout_after_accept]")
     rounds.submit(job.id)
     with trip.nothing_moves(), pytest.raises(lifecycle.CannotCancel):

@@ -20,7 +20,7 @@ HELD, EXPIRED = ("hold", "0.5"), ("hold_expired", "0.5")
 
 
 def test_a_timeout_after_the_acceptance_is_found_by_looking_up_and_never_submitted_again(
-    trip: Trip, provider_calls: list[str]
+    trip: Trip, provider_calls: list[str], in_a_hurry: None
 ) -> None:
     job = trip.start("[timeout_after_accept]")
     rounds.submit(job.id)

@@ -143,7 +143,7 @@ def test_two_workers_that_settle_at_once_settle_once(trip: Trip) -> None:
     assert len(trip.lines) == 10
 
 
-def test_whole_sweeps_at_once_settle_everything_once(trip: Trip) -> None:
+def test_whole_sweeps_at_once_settle_everything_once(trip: Trip, in_a_hurry: None) -> None:
     words = ("A boat", "[failed x]", "[timeout_after_accept]", "[submit 400]", "[poll 503]", "[garbage]")
     jobs = [trip.start(word) for word in words]
     for _ in range(10):

@@ -60,7 +60,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.words or "success")
-def test_what_the_provider_says_decides(trip: Trip, row: Row) -> None:
+def test_what_the_provider_says_decides(trip: Trip, row: Row, request: pytest.FixtureRequest) -> None:
+    if "timeout" in row.words:
+        request.getfixturevalue("in_a_hurry")
     job = trip.start(f"A lighthouse {row.words}")
     assert job.stands == ("queued", "open", None)
     assert job.charge == (None, None, False)

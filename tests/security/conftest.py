@@ -13,11 +13,11 @@ import pytest
 from billing import tokens
 from billing.models import Account, Hold
 from billing.reconcile import reconcile
-from tests.generations.conftest import catalogue, provider_calls, rehearsal_server, trip
+from tests.generations.conftest import catalogue, in_a_hurry, provider_calls, rehearsal_server, trip
 from tests.generations.trip import SHORT, Job, Trip
 from tests.live import served
 
-__all__ = ["catalogue", "provider_calls", "rehearsal_server", "trip"]
+__all__ = ["catalogue", "in_a_hurry", "provider_calls", "rehearsal_server", "trip"]
 
 
 class Attacker:

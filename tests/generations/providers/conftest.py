@@ -62,10 +62,10 @@ class StandIn:
         self.process.stdout.close()
 
     def get(self, path: str, **query: str) -> Any:
-        return self._said(httpx.get(f"{self.url}/_control/{path}", params=query, headers=self.headers))
+        return self._said(httpx.get(f"{self.url}/_control/{path}", params=query, headers=self.headers, timeout=60))
 
     def post(self, path: str, **body: Any) -> Any:
-        return self._said(httpx.post(f"{self.url}/_control/{path}", json=body, headers=self.headers))
+        return self._said(httpx.post(f"{self.url}/_control/{path}", json=body, headers=self.headers, timeout=60))
 
     headers = {"Authorization": "Bearer rehearsal"}
 
@@ -95,7 +95,7 @@ class Renderer:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
         assert self.process.stdout
         self.process.stdout.close()
 
@@ -103,7 +103,7 @@ class Renderer:
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     running = StandIn(
-        tmp_path_factory.mktemp("rehearsal") / "state.sqlite3", "--seconds", "0.4", "--timeout-accept-seconds", "3"
+        tmp_path_factory.mktemp("rehearsal") / "state.sqlite3", "--seconds", "0.4", "--timeout-accept-seconds", "60"
     )
     yield running
     running.kill()
@@ -113,7 +113,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 def rehearsal(stand_in: StandIn, settings: Any) -> Asked:
     settings.REHEARSAL_ENABLED = True
     settings.REHEARSAL_URL = stand_in.url
-    settings.PROVIDER_TIMEOUT_SECONDS = 1.5
+    settings.PROVIDER_TIMEOUT_SECONDS = 20
     return Asked(Rehearsal())
 
 
@@ -140,7 +140,7 @@ def accepted(provider: Asked, job: Job) -> Job:
     return Job(job.id, job.operation, job.inputs, provider.submit(job).provider_job_id)
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
     """What the condition answered when it first held; fails when it does not within the time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -150,7 +150,7 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     raise AssertionError(f"It did not come true within {seconds} s.")
 
 
-def ended(provider: Asked, job: Job, seconds: float = 30.0) -> Answer:
+def ended(provider: Asked, job: Job, seconds: float = 90.0) -> Answer:
     """The provider's first terminal answer, polled for through whatever doubt comes before."""
 
     def ask() -> Answer | None:

@@ -3,6 +3,8 @@
 import io
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,16 @@ from generations.providers.base import (
 from generations.providers.rehearsal import Rehearsal
 from generations.providers.rehearsal_words import WORDS, parse
 from tests.generations.providers.conftest import Asked, StandIn, accepted, ended, new_job, until
+
+
+@contextmanager
+def in_a_hurry(rehearsal: Asked) -> Iterator[None]:
+    """Inside, no call waits for long."""
+    patient, rehearsal.timeout_seconds = rehearsal.timeout_seconds, 1.0
+    try:
+        yield
+    finally:
+        rehearsal.timeout_seconds = patient
 
 
 def outcomes(provider: Asked, job: Job, count: int) -> list[str]:
@@ -90,10 +102,10 @@ def test_submit_429_is_try_later_twice_and_then_accepted(rehearsal: Asked, stand
 def test_timeout_after_accept_is_a_doubt_that_the_look_up_ends(rehearsal: Asked, stand_in: StandIn) -> None:
     job = new_job("[timeout_after_accept]")
     began = time.monotonic()
-    with pytest.raises(Unknown) as raised:
+    with in_a_hurry(rehearsal), pytest.raises(Unknown) as raised:
         rehearsal.submit(job)
     assert raised.value.status == "timeout"
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 30, "it was given up before it was said"
     found = rehearsal.look_up(job)
     assert isinstance(found, Accepted)
     assert ended(rehearsal, Job(job.id, job.operation, job.inputs, found.provider_job_id)).status == "completed"
@@ -246,7 +258,7 @@ def test_a_gate_holds_a_request_at_its_point_until_released(rehearsal: Asked, st
     assert results == []
     assert stand_in.submits(job.id)["accepted"] == (0 if point == "before_accept" else 1)
     assert stand_in.post("release", point=point, reference=job.id) == {"released": 1}
-    thread.join(10)
+    thread.join(60)
     assert len(results) == 1
     assert stand_in.get("gates") == {"closed": [], "waiting": []}
 
@@ -254,7 +266,7 @@ def test_a_gate_holds_a_request_at_its_point_until_released(rehearsal: Asked, st
 def test_a_submission_that_its_client_gave_up_is_not_accepted_later(rehearsal: Asked, stand_in: StandIn) -> None:
     job = new_job()
     stand_in.post("gates", point="before_accept", reference=job.id)
-    with pytest.raises(Unknown) as raised:
+    with in_a_hurry(rehearsal), pytest.raises(Unknown) as raised:
         rehearsal.submit(job)
     assert raised.value.status == "timeout"
     assert rehearsal.look_up(job) is None

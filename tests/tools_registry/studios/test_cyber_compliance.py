@@ -2,12 +2,12 @@
 
 import json
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pace import within_cpu
 from tools_registry.studio import BadInput
 from tools_registry.studios.cyber import frameworks
 from tools_registry.studios.cyber.compliance import EVIDENCE, TOOL, _evidence_kind
@@ -242,7 +242,8 @@ def test_any_statement_gets_an_answer(framework: str, rows) -> None:
 
 def test_two_thousand_lines_stay_within_the_limits() -> None:
     line = '"We monitor logs with a SIEM, patch servers, train staff against phishing",,partial,a policy,Ada\n'
-    before = time.process_time()
-    result = run(TOOL, DAY, document=("c.csv", ("statement,control,status,evidence,owner\n" + line * 2_000).encode()))
-    assert time.process_time() - before < TOOL.limits.cpu_seconds / 2
+    with within_cpu(TOOL.limits.cpu_seconds / 2):
+        result = run(
+            TOOL, DAY, document=("c.csv", ("statement,control,status,evidence,owner\n" + line * 2_000).encode())
+        )
     assert result.result["summary"]["statements"] == 2_000

@@ -3,7 +3,6 @@
 import csv
 import io
 import random
-import time
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pace import within_cpu
 from tools_registry.studio import BadInput, InvalidInputs
 from tools_registry.studios.data.dashboards import AGGREGATES, CHARTS, EXAMPLE, TOOL
 
@@ -182,12 +182,11 @@ def _table(cells: list[str]) -> bytes:
 def test_a_hundred_thousand_rows_stay_within_the_limits() -> None:
     chance = random.Random(3)
     rows = "".join(f"2026-{n % 12 + 1:02}-01,town {n % 50},{chance.random():.4f}\n" for n in range(100_000))
-    before = time.process_time()
-    charts = [dict(one) for one in TOOL.example["charts"][:1]] + [
-        {"kind": "lines", "x": "day", "period": "month", "aggregate": "sum", "y": "v", "group": "town"},
-        {"kind": "bars", "x": "town", "aggregate": "median", "y": "v"},
-        {"kind": "scatter", "x": "v", "y": "v"},
-    ]
-    charts[0] |= {"y": "v"}
-    run(TOOL, {"charts": charts}, table=f"day,town,v\n{rows}".encode())
-    assert time.process_time() - before < TOOL.limits.cpu_seconds / 2
+    with within_cpu(TOOL.limits.cpu_seconds / 2):
+        charts = [dict(one) for one in TOOL.example["charts"][:1]] + [
+            {"kind": "lines", "x": "day", "period": "month", "aggregate": "sum", "y": "v", "group": "town"},
+            {"kind": "bars", "x": "town", "aggregate": "median", "y": "v"},
+            {"kind": "scatter", "x": "v", "y": "v"},
+        ]
+        charts[0] |= {"y": "v"}
+        run(TOOL, {"charts": charts}, table=f"day,town,v\n{rows}".encode())

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pace import within_cpu
 from tools_registry import studio
 from tools_registry.studio import BadInput, InvalidInputs
 from tools_registry.studios.data.personal import find_in_text
@@ -258,14 +258,12 @@ def test_any_text_has_an_answer(text: str) -> None:
 
 def test_a_hundred_thousand_rows_stay_within_the_limits() -> None:
     rows = "".join(f"{n},Ada Miller,person{n}@example.com,+4420794{n:05},note {n}\n" for n in range(100_000))
-    before = time.process_time()
-    assert columns(run(TOOL, document=f"id,name,email,phone,note\n{rows}".encode()))["email"] == "email"
-    assert time.process_time() - before < TOOL.limits.cpu_seconds / 2
+    with within_cpu(TOOL.limits.cpu_seconds / 2):
+        assert columns(run(TOOL, document=f"id,name,email,phone,note\n{rows}".encode()))["email"] == "email"
 
 
 def test_a_long_text_stays_within_the_limits() -> None:
-    before = time.process_time()
-    run(TOOL, document=("x.txt", b"Dear Ada, call 020 7946 0958, 12 Long Road a a a 1 2 3 4 5 6\n" * 50_000))
-    run(TOOL, document=("y.txt", b"1 A " * 500_000))
-    run(TOOL, document=("z.txt", b"a@a.a" * 500_000))
-    assert time.process_time() - before < 2 * TOOL.limits.cpu_seconds
+    with within_cpu(2 * TOOL.limits.cpu_seconds):
+        run(TOOL, document=("x.txt", b"Dear Ada, call 020 7946 0958, 12 Long Road a a a 1 2 3 4 5 6\n" * 50_000))
+        run(TOOL, document=("y.txt", b"1 A " * 500_000))
+        run(TOOL, document=("z.txt", b"a@a.a" * 500_000))
