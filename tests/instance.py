@@ -22,13 +22,27 @@ ROOT = Path(__file__).resolve().parent.parent
 NOT_INHERITED = re.compile(
     r"^(HOLDFAST_|DJANGO_|PYTEST|DATABASE_URL|REDIS_URL|EMAIL_URL|OPENAI_|COMFYUI_|STRIPE_|SECRET_KEY)"
 )
+PATIENCE_SECONDS = 180.0  # for what comes within seconds, or never
+
+
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on, and that no other process of the tests, nor the kernel, gives to anybody else."""
+    for port in range(20_000 + os.getpid() % 5_000, 32_000):  # below those that the kernel chooses from
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0holdfast-tests-{port}")
+            with socket.socket() as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)  # until this process ends
+        return port
+    raise AssertionError("every port is taken")
 
 
 def until(is_true: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -108,8 +122,10 @@ class Instance:
             start_new_session=True,
             **self._as_user(),
         )
-        for pipe, lines in ((self.process.stdout, self.lines), (self.process.stderr, self.errors)):
-            threading.Thread(target=self._read, args=(pipe, lines), daemon=True).start()
+        pipes = ((self.process.stdout, self.lines), (self.process.stderr, self.errors))
+        self._readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in pipes]
+        for reader in self._readers:
+            reader.start()
         return self
 
     @staticmethod
@@ -123,7 +139,7 @@ class Instance:
         assert self.process is not None
         return self.process.pid
 
-    def ready(self, seconds: float = 90) -> "Instance":
+    def ready(self, seconds: float = PATIENCE_SECONDS) -> "Instance":
         """It said that it is ready."""
         process = self.process
         assert process is not None
@@ -135,13 +151,21 @@ class Instance:
         until(said_ready, seconds, "ready. It said:\n" + "\n".join(self.errors[-30:]))
         return self
 
+    def ended(self) -> int:
+        """Its exit code, once it has ended by itself and everything that it said has been read."""
+        assert self.process is not None
+        code = self.process.wait(PATIENCE_SECONDS)
+        for reader in self._readers:
+            reader.join(PATIENCE_SECONDS)
+        return code
+
     def kill(self) -> None:
         """`up` itself got no chance to do anything."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
-    def stop(self, signal_number: int = signal.SIGINT, seconds: float = 15) -> int:
+    def stop(self, signal_number: int = signal.SIGINT, seconds: float = PATIENCE_SECONDS) -> int:
         """It was asked to end and did; returns its exit code."""
         if self.process is None:
             return 0
@@ -158,7 +182,7 @@ class Instance:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
             **self._as_user(),
         )
@@ -168,7 +192,7 @@ class Instance:
     def get(self, path: str) -> tuple[int, Any]:
         """Status and body of an address; the body as JSON where it is."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=60) as answer:
                 status, body, kind = answer.status, answer.read(), answer.headers.get_content_type()
         except urllib.error.HTTPError as error:
             status, body, kind = error.code, error.read(), error.headers.get_content_type()
@@ -201,6 +225,6 @@ class Instance:
                     found.append(pid)
         return found
 
-    def nothing_left(self, seconds: float = 5) -> None:
+    def nothing_left(self, seconds: float = 60) -> None:
         """None of its processes lives."""
         until(lambda: not self.processes(), seconds, f"no process left: {self.processes()}")

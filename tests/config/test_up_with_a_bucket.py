@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.instance import Instance, until
+from tests.instance import PATIENCE_SECONDS, Instance, until
 from tests.object_store import KEY, SECRET, object_store
 
 WANTED: dict[str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ def test_every_kind_of_output_goes_through_the_bucket(tmp_path: Path) -> None:
                 data = None if body is None else json.dumps(body).encode()
                 request = urllib.request.Request(instance.url + path, data, sent, method=method)
                 try:
-                    with urllib.request.urlopen(request, timeout=30) as answer:
+                    with urllib.request.urlopen(request, timeout=60) as answer:
                         return answer.status, answer.headers, answer.read()
                 except urllib.error.HTTPError as error:
                     return error.code, error.headers, error.read()
@@ -54,7 +54,7 @@ def test_every_kind_of_output_goes_through_the_bucket(tmp_path: Path) -> None:
             for operation, inputs in WANTED.items():
                 status, _, said = call("POST", "/api/generate", {"operation": operation, "inputs": inputs})
                 assert status == 202, said
-                (output,) = until(partial(delivered, json.loads(said)["id"]), 90, operation)
+                (output,) = until(partial(delivered, json.loads(said)["id"]), PATIENCE_SECONDS, operation)
                 status, headers, content = call("GET", output["url"])
                 assert (status, len(content)) == (200, output["bytes"])
                 assert (headers["Content-Type"], headers["Content-Disposition"].split(";")[0]) == SAID[operation]

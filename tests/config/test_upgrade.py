@@ -98,7 +98,7 @@ def test_a_backup_brings_the_books_back_as_they_were(instance: Instance) -> None
         assert instance.command("migrate", "--check").returncode == 0
         assert instance.command("reconcile").returncode == 0
         instance.command("backup", str(file))
-    instance.nothing_left(1)
+    instance.nothing_left()
 
 
 def test_what_is_no_backup_replaces_nothing(instance: Instance, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import pytest
 import stripe
 from django.conf import settings as django_settings
 
+from tests.instance import free_port
+
 KEY = "sk_test_rehearsalWhereNoMoneyMoves"
 SECRET = "whsec_rehearsal_for_tests"
 PROJECT = Path(__file__).resolve().parents[3]
@@ -68,7 +70,7 @@ class StandIn:
     """The small Stripe as a process of its own, and its controls (`/_control/…`)."""
 
     def __init__(self, state: Path, webhook_url: str, port: int = 0) -> None:
-        self.state, self.webhook_url, self.port = state, webhook_url, port
+        self.state, self.webhook_url, self.port = state, webhook_url, port or free_port()
         self.start()
 
     def start(self) -> None:
@@ -109,7 +111,7 @@ class StandIn:
         self.post("forget")
         self.settings(retry_seconds=0.05)
 
-    def flush(self, seconds: float = 30) -> None:
+    def flush(self, seconds: float = 50) -> None:
         """Everything told so far has been taken by the webhook."""
         assert self.post("flush", seconds=seconds) == {"waiting": 0}
 
@@ -194,7 +196,7 @@ def stripe_settings(stand_in: StandIn, settings: Any) -> Any:
     return settings
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
     """What the condition answered when it first held; fails when it does not within the time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

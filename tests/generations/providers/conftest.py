@@ -17,6 +17,7 @@ from generations.providers import calls
 from generations.providers.base import Answer, Job, Provider, ProviderError
 from generations.providers.local import PROJECT, Local, renderer_command, renderer_environment
 from generations.providers.rehearsal import Rehearsal, stand_in_command
+from tests.instance import free_port
 
 
 class Asked:
@@ -43,7 +44,7 @@ class StandIn:
     command = staticmethod(stand_in_command)
 
     def __init__(self, state: Path, *options: str, port: int = 0) -> None:
-        self.state, self.options, self.port = state, options, port
+        self.state, self.options, self.port = state, options, port or free_port()
         self.start()
 
     def start(self) -> None:
