@@ -5,6 +5,7 @@ With DATABASE_URL set the tests run on that server instead; its user must be a s
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import django
 import hypothesis
 import psycopg
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import connections
 
 from config.embedded import Server
 
@@ -57,6 +60,11 @@ hypothesis.settings.register_profile("same", derandomize=True, **_IN_ANY_CASE)
 hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True, **_IN_ANY_CASE)
 hypothesis.settings.load_profile("same")
 django.setup()
+# A statement that waits for a busy machine is not one that hangs. What these time-outs are, test_settings.py says.
+_options = connections.settings["default"]["OPTIONS"]
+_options["options"] = re.sub(r"(statement_timeout|lock_timeout)=\d+", r"\1=60000", _options["options"])
+# The passwords of tests need not be dear to guess: the same way of hashing, once.
+PBKDF2PasswordHasher.iterations = 1
 
 
 def pytest_unconfigure() -> None:

@@ -17,14 +17,15 @@ from generations import tasks
 from tests.generations.trip import Trip
 
 
-def test_following_a_job_ends_when_other_tasks_wait(trip: Trip) -> None:
+def test_following_a_job_ends_when_other_tasks_wait(trip: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = trip.start("[slow 9h]"), trip.start("[slow 9h]")
     assert OrmQ.objects.count() == 2
 
+    monkeypatch.setattr(tasks, "FOLLOW_SECONDS", 600)
     began = time.monotonic()
     tasks.follow(str(first.id))
 
-    assert time.monotonic() - began < tasks.FOLLOW_SECONDS / 2
+    assert time.monotonic() - began < 300
     assert (first.row.state, second.row.state) == ("running", "queued")
 
 

@@ -4,7 +4,6 @@ import io
 import json
 import random
 import subprocess
-import time
 import zipfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
 from generations.outputs import ALLOWED, INLINE, UNKNOWN, Probe, probe, safe_name
+from tests.pace import within_cpu
 
 
 def video(path: Path, *options: str, source: str = "testsrc2=s=320x180:r=10:d=3") -> Path:
@@ -141,9 +141,8 @@ def test_a_damaged_video_never_breaks_the_probe(mp4: bytes, tmp_path: Path) -> N
 def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("1", (30_000, 30_000)).save(buffer, "PNG")
-    began = time.monotonic()
-    assert probe(written(tmp_path, buffer.getvalue())).content_type == UNKNOWN
-    assert time.monotonic() - began < 2
+    with within_cpu(2):
+        assert probe(written(tmp_path, buffer.getvalue())).content_type == UNKNOWN
 
 
 def test_the_size_limit_holds_before_anything_is_read(mp4: bytes, tmp_path: Path) -> None:
@@ -152,9 +151,8 @@ def test_the_size_limit_holds_before_anything_is_read(mp4: bytes, tmp_path: Path
 
 def test_the_time_limit_ends_a_long_probe(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", "-c:v", "libx264", "-preset", "ultrafast", source="color=s=64x64:r=30:d=600")
-    began = time.monotonic()
-    assert probe(path, seconds_max=0.001).content_type == UNKNOWN
-    assert time.monotonic() - began < 3
+    assert probe(path).content_type == "video/mp4"
+    assert probe(path, seconds_max=0.001).content_type == UNKNOWN, "it was ended"
 
 
 def test_a_zip_with_a_video_inside_is_no_video(mp4: bytes, tmp_path: Path) -> None:
