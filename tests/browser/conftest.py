@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.instance import Instance
 
@@ -26,6 +26,9 @@ for email in {[CAREFUL, FORGETFUL, GUARDED, FILMMAKER]!r}:
     amount = credits.parse("20")
     ledger.grant(people.open_account(made).id, amount=amount, source="gift", reason="For the browser's tests")
 """
+# For what comes at once where the machine is not busy, and for what a worker does first.
+PATIENCE_MS, WORKER_MS = 60_000, 180_000
+expect.set_options(timeout=PATIENCE_MS)
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 # htmx says so when a page is left while it still asks something.
@@ -92,7 +95,7 @@ def visit(browser: Browser, instance: Instance, complaints: list[str]) -> Iterat
             base_url=instance.url, storage_state=_state(browser, instance, person) if person else None, **options
         )
         opened.append(context)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("console", lambda said: _hear(complaints, said))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -115,6 +118,7 @@ def _state(browser: Browser, instance: Instance, person: str) -> Any:
     key = f"{instance.url} {person}"
     if key not in _signed_in:
         context = browser.new_context(base_url=instance.url)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         sign_in(page, person)
         _signed_in[key] = context.storage_state()

@@ -23,7 +23,7 @@ CUSTOMER, PHRASE = "customer@people.test", "a long enough phrase"
 
 def arrive(page: Page, credits: int) -> None:
     """So many credits are available, once the worker has heard of them."""
-    for _ in range(60):
+    for _ in range(180):
         page.goto("/account/plan")
         if available(page) == credits:
             return
@@ -79,7 +79,7 @@ def test_a_customers_story(visit: Visit, instance: Instance) -> None:
     expect(page.locator("#plan-now")).to_contain_text("Ends soon")
     look_over(page)
     let_time_pass(page)
-    for _ in range(60):
+    for _ in range(180):
         page.goto("/account/plan")
         if "Free costs nothing" in page.locator("#plan-now").inner_text():
             break

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.instance import Instance
 
-from .conftest import DEMO, EMPTY, PASSWORD, PHONE, Visit
+from .conftest import DEMO, EMPTY, PASSWORD, PHONE, WORKER_MS, Visit
 from .test_every_page import is_dark, look_over
 
 pytestmark = pytest.mark.browser
@@ -44,7 +44,7 @@ def test_the_25_pound_pack_is_bought_and_arrives_once(visit: Visit, instance: In
     expect(page.get_by_role("heading", level=1)).to_have_text("1,400 credits")
     page.get_by_role("button", name="Pay £25.00").click()
     page.wait_for_url(OURS)
-    expect(page.get_by_role("heading", name="1,400 credits are here")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="1,400 credits are here")).to_be_visible(timeout=WORKER_MS)
     expect(page.locator(".head .tag")).to_have_text("Paid")
     expect(page.locator("#purse")).to_have_attribute("data-available", f"{before + 1400:,.2f}")
     look_over(page)
@@ -89,7 +89,7 @@ def test_who_declines_or_goes_back_has_bought_nothing(visit: Visit, complaints: 
     page.wait_for_url(CHECKOUT)
     page.get_by_role("button", name="Pay £10.00").click()
     page.wait_for_url(OURS)
-    expect(page.get_by_role("heading", name="500 credits are here")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="500 credits are here")).to_be_visible(timeout=WORKER_MS)
     assert available(page) == before + 500
 
 

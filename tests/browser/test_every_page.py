@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
-from .conftest import CAREFUL, DEMO, PHONE, Visit
+from .conftest import CAREFUL, DEMO, PHONE, WORKER_MS, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -89,7 +89,7 @@ def test_a_job_and_a_line_fit_a_phone(visit: Visit) -> None:
     page.get_by_role("button", name="Make it for at most 2.00").click()
     page.wait_for_url("**/generations/*")
     look_over(page)
-    page.locator(".head .tag", has_text="Not made").wait_for(timeout=60_000)
+    page.locator(".head .tag", has_text="Not made").wait_for(timeout=WORKER_MS)
     look_over(page)
     page.goto("/generations")
     look_over(page)

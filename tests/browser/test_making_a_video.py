@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.instance import Instance
 
-from .conftest import CAREFUL, DEMO, EMPTY, FILMMAKER, Visit
+from .conftest import CAREFUL, EMPTY, FILMMAKER, WORKER_MS, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -44,7 +44,7 @@ def trail(page: Page) -> list[str]:
 
 
 def test_the_price_follows_the_form(visit: Visit) -> None:
-    page = visit("/generate", DEMO)
+    page = visit("/generate", FILMMAKER)
     price = page.locator("#estimate .big")
     expect(price).to_contain_text("2.00")
     page.get_by_label("Length").fill("10")
@@ -68,12 +68,11 @@ def test_a_video_is_made_plays_and_costs_exactly_its_price(visit: Visit) -> None
     assert available(page) == before - 2
 
     film = page.locator("video")
-    film.wait_for(timeout=90_000)  # the page is never loaded again: it follows the job by itself
+    film.wait_for(timeout=WORKER_MS)  # the page is never loaded again: it follows the job by itself
     state(page).to_have_text("Ready")
     film.evaluate("film => { film.muted = true; return film.play() }")
-    page.wait_for_timeout(700)
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0")
     assert film.evaluate("film => film.readyState") >= 2
-    assert film.evaluate("film => film.currentTime") > 0
     assert film.evaluate("film => Math.round(film.duration)") == 4
     film.evaluate("film => new Promise(done => { film.onseeked = done; film.currentTime = 3.2 })")
     assert film.evaluate("film => film.currentTime") >= 3.2
@@ -110,13 +109,13 @@ def test_a_video_is_made_plays_and_costs_exactly_its_price(visit: Visit) -> None
 
 
 def test_what_moderation_blocks_is_explained_and_its_credits_are_back(visit: Visit) -> None:
-    page = visit("/generate", DEMO)
+    page = visit("/generate", FILMMAKER)
     before = available(page)
     page.get_by_text("Rehearse a failure").click()
     expect(page.get_by_text("[moderation_blocked]", exact=True)).to_be_visible()
     ask_for(page, "An advert [moderation_blocked]", "Rehearsal")
     start(page)
-    state(page).to_have_text("Not made", timeout=60_000)
+    state(page).to_have_text("Not made", timeout=WORKER_MS)
     expect(page.locator(".film")).to_contain_text("Blocked by the provider’s moderation.")
     expect(page.locator(".film")).to_contain_text("Your 2.00 credits are back.")
     assert trail(page)[-2:] == ["Provider said moderation_blocked", "Back 2.00"]
@@ -132,9 +131,9 @@ def test_a_running_video_can_be_stopped(visit: Visit) -> None:
     before = available(page)
     ask_for(page, "A slow boat [slow 10m]", "Rehearsal", seconds=8)
     start(page)
-    state(page).to_have_text("Running", timeout=60_000)
+    state(page).to_have_text("Running", timeout=WORKER_MS)
     page.get_by_role("button", name="Stop it").click()
-    state(page).to_have_text("Cancelled", timeout=60_000)
+    state(page).to_have_text("Cancelled", timeout=WORKER_MS)
     expect(page.locator(".film")).to_contain_text("Your 4.00 credits are back.")
     expect(page.locator("#purse .held")).to_have_count(0)
     assert available(page) == before
@@ -167,7 +166,7 @@ def test_with_too_few_credits_nothing_starts_and_something_smaller_is_offered(
     page.get_by_role("button", name="Make it for at most 2.00").click()
     page.get_by_role("button", name="Make it 2 s instead, for 1.00").click()
     page.wait_for_url("**/generations/*")
-    page.locator("video").wait_for(timeout=90_000)
+    page.locator("video").wait_for(timeout=WORKER_MS)
     expect(page.locator("#purse")).to_have_attribute("data-available", "0.00")
     complaints.clear()
 
@@ -178,7 +177,7 @@ def test_the_list_follows_what_is_running(visit: Visit, instance: Instance) -> N
     start(page)
     page.goto("/generations")
     job = page.locator(".job", has_text="A short boat")
-    expect(job.locator(".state")).to_have_text("Ready", timeout=60_000)  # without loading the page again
+    expect(job.locator(".state")).to_have_text("Ready", timeout=WORKER_MS)  # without loading the page again
     expect(job.locator(".credits")).to_have_text("0.50 charged")
     page.get_by_role("link", name="Failed").click()
     expect(page.locator(".job", has_text="A short boat")).to_have_count(0)
@@ -191,7 +190,7 @@ def test_without_scripts_a_video_is_made_as_well(visit: Visit) -> None:
     page.get_by_label("Rehearsal").check()
     page.get_by_role("button", name=re.compile("Make it for at most")).click()
     page.wait_for_url("**/generations/*")
-    for _ in range(60):
+    for _ in range(360):
         if page.locator(".head .tag").inner_text() == "Ready":
             break
         page.wait_for_timeout(500)

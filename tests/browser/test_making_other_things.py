@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import CAREFUL, DEMO, EMPTY, PHONE, Visit
+from .conftest import CAREFUL, DEMO, EMPTY, FILMMAKER, PHONE, WORKER_MS, Visit
 from .test_every_page import look_over
 from .test_making_a_video import ask_for, available, start, state, trail
 
@@ -44,7 +44,7 @@ def test_the_switch_leads_from_one_form_to_the_next(visit: Visit) -> None:
 
 
 def test_a_picture_is_made_shown_and_costs_exactly_its_price(visit: Visit) -> None:
-    page = visit("/generate/image", DEMO)
+    page = visit("/generate/image", FILMMAKER)
     before = available(page)
     price = page.locator("#estimate .big")
     expect(price).to_contain_text("1.00")
@@ -55,7 +55,7 @@ def test_a_picture_is_made_shown_and_costs_exactly_its_price(visit: Visit) -> No
     expect(price).to_contain_text("0.75")
     start(page)
     picture = page.locator("img.film")
-    picture.wait_for(timeout=90_000)  # the page is never loaded again: it follows the job by itself
+    picture.wait_for(timeout=WORKER_MS)  # the page is never loaded again: it follows the job by itself
     state(page).to_have_text("Ready")
     assert picture.evaluate(
         "picture => picture.decode().then(() => [picture.naturalWidth, picture.naturalHeight])"
@@ -86,7 +86,7 @@ def test_a_picture_is_made_shown_and_costs_exactly_its_price(visit: Visit) -> No
 def test_a_text_is_written_read_copied_and_paid_by_what_was_counted(
     visit: Visit, path: str, field: str, words: str
 ) -> None:
-    page = visit(path, DEMO, permissions=["clipboard-read", "clipboard-write"])
+    page = visit(path, FILMMAKER, permissions=["clipboard-read", "clipboard-write"])
     before = available(page)
     price = page.locator("#estimate .big")
     empty = number(price.inner_text())
@@ -100,7 +100,7 @@ def test_a_text_is_written_read_copied_and_paid_by_what_was_counted(
     most = number(button.inner_text())
     start(page)
     prose = page.locator(".prose")
-    prose.wait_for(timeout=90_000)
+    prose.wait_for(timeout=WORKER_MS)
     state(page).to_have_text("Ready")
     assert words.split()[-1] in prose.inner_text()
     assert prose.locator("h2, h3").count() >= 1
@@ -137,7 +137,7 @@ def test_the_copied_text_stays_hidden_and_the_page_fits_a_phone(visit: Visit) ->
     page.get_by_label("What is the thread about?").fill("Tea" + "eeeee" * 40)
     page.get_by_label("How many posts").fill("3")
     start(page)
-    page.locator(".prose").wait_for(timeout=90_000)
+    page.locator(".prose").wait_for(timeout=WORKER_MS)
     expect(page.locator("#whole")).to_be_hidden()
     look_over(page)
 
@@ -166,7 +166,7 @@ def test_a_failure_is_told_in_full_on_a_phone(visit: Visit) -> None:
     before = available(page)
     ask_for(page, "An ad for iqus e cigerrates [moderation_blocked]", "Rehearsal")
     start(page)
-    state(page).to_have_text("Not made", timeout=60_000)
+    state(page).to_have_text("Not made", timeout=WORKER_MS)
     told = page.locator(".film")
     for words in ("Blocked by the provider’s moderation.", "moderation_blocked", "Your 2.00 credits are back."):
         expect(told).to_contain_text(words)
@@ -186,7 +186,7 @@ def test_without_scripts_each_is_made_as_well(visit: Visit, path: str) -> None:
     page.locator("textarea[name=prompt]").fill("A quiet boat")
     page.get_by_role("button", name=re.compile("Make it for at most")).click()
     page.wait_for_url("**/generations/*")
-    for _ in range(120):
+    for _ in range(360):
         if page.locator(".head .tag").inner_text() == "Ready":
             break
         page.wait_for_timeout(500)

@@ -9,13 +9,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.instance import Instance
 
-from .conftest import DEMO, PASSWORD, PHONE, Visit
+from .conftest import DEMO, PASSWORD, PHONE, WORKER_MS, Visit
 from .test_buying import available
 from .test_every_page import is_dark, look_over
 
 pytestmark = pytest.mark.browser
 PLANNER, LOOKER = "planner@people.test", "looker@people.test"
-SOON = 60_000
+SOON = WORKER_MS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,7 +79,7 @@ def test_a_plan_is_paid_for_changed_and_settled(visit: Visit, instance: Instance
 def when_heard(page: Page, button: str) -> Locator:
     """The button, once the worker has heard of what makes it appear."""
     found = page.get_by_role("button", name=button)
-    for _ in range(60):
+    for _ in range(180):
         if found.count():
             break
         page.wait_for_timeout(1000)

@@ -46,7 +46,7 @@ def sold(instance: Instance) -> None:
 
 def until_there(page: Page, path: str, row: Any) -> None:
     """The worker has applied what it was told: the row is in the list. Then it is opened."""
-    for _ in range(60):
+    for _ in range(180):
         page.goto(path)
         if page.locator("#result_list tbody tr", has_text=row).count():
             break
@@ -96,7 +96,7 @@ def test_an_event_is_applied_again_and_does_nothing_twice(visit: Visit, instance
     here = page.url.split("?")[0]
     does(page, "Apply again", "Apply again", "To see that it is safe.")
     expect(page.get_by_text("The event is due again.")).to_be_visible()
-    for _ in range(90):
+    for _ in range(180):
         page.goto(here)
         if page.get_by_text("was granted before").count():
             break

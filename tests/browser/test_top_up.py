@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.instance import Instance
 
-from .conftest import PASSWORD, PHONE, Visit
+from .conftest import PASSWORD, PHONE, WORKER_MS, Visit
 from .test_buying import CHECKOUT, OURS, available
 from .test_every_page import look_over
 
@@ -53,7 +53,7 @@ def keep_a_card(page: Page, ending: str | re.Pattern[str]) -> None:
         page.get_by_text("Other endings to rehearse").click()
     button.click()
     page.wait_for_url(OURS)
-    expect(page.get_by_role("heading", name="500 credits are here")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="500 credits are here")).to_be_visible(timeout=WORKER_MS)
 
 
 def test_credits_come_by_themselves_once_a_card_is_kept(visit: Visit, instance: Instance) -> None:
@@ -70,7 +70,7 @@ def test_credits_come_by_themselves_once_a_card_is_kept(visit: Visit, instance: 
 
     spend_to(instance, SAVER, 20)
     page.goto("/account/credits")
-    expect(page.locator("#purse")).to_have_attribute("data-available", "520.00", timeout=60_000)
+    expect(page.locator("#purse")).to_have_attribute("data-available", "520.00", timeout=WORKER_MS)
     page.goto("/account/credits/purchases")
     expect(page.locator(".list li", has_text="by auto top-up")).to_have_count(1)
     page.goto(SETTINGS)
@@ -85,7 +85,7 @@ def test_a_bank_that_asks_is_answered_by_a_link(visit: Visit, instance: Instance
     spend_to(instance, ASKED, 20)
     page.goto("/account/credits")
     link = page.get_by_role("main").get_by_role("link", name="Confirm it")
-    for _ in range(30):
+    for _ in range(180):
         if link.count():
             break
         page.wait_for_timeout(1000)
@@ -99,7 +99,7 @@ def test_a_bank_that_asks_is_answered_by_a_link(visit: Visit, instance: Instance
     page.wait_for_url(re.compile(r"http://127\.0\.0\.1:\d+/authenticate/pi_"))
     page.get_by_role("button", name="Confirm £10.00").click()
     page.wait_for_url(OURS)
-    expect(page.get_by_role("heading", name="500 credits are here")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="500 credits are here")).to_be_visible(timeout=WORKER_MS)
     assert available(page) == 520
     found = instance.command("reconcile", check=False)
     assert found.returncode == 0, found.stdout
