@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connections
+from xdist.scheduler import LoadFileScheduling
 
 from config.embedded import Server
 
@@ -72,6 +73,58 @@ def pytest_unconfigure() -> None:
         if _server is not None:
             _server.stop()
         shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+# Which tests come first
+
+# By what they took, roughly, in seconds: what takes long is begun first, so that no process is left with it at the end.
+LONG = {
+    "tests/browser": 240,
+    "tests/config": 120,
+    "tests/faults": 90,
+    "tests/benchmarks": 60,
+    "tests/tools_registry/runner": 60,
+    "tests/concurrency": 40,
+    "tests/generations/providers": 30,
+}
+
+
+def _part(nodeid: str) -> str:
+    """What one process does on its own: a file's tests; all of the browser's, which share one running instance."""
+    file = nodeid.partition("::")[0]
+    return "tests/browser" if file.startswith("tests/browser/") else file
+
+
+def _seconds(part: str) -> int:
+    return max((seconds for folder, seconds in LONG.items() if f"{part}/".startswith(f"{folder}/")), default=0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After the shuffling: long files first, and in each, tests of an instance that runs before those that stop it."""
+    at = {part: number for number, part in enumerate(dict.fromkeys(_part(item.nodeid) for item in items))}
+
+    def place(item: pytest.Item) -> tuple[int, int, bool]:
+        part = _part(item.nodeid)
+        return -_seconds(part), at[part], "stopped" in getattr(item, "fixturenames", ())
+
+    items.sort(key=place)
+
+
+class LongestFirst(LoadFileScheduling):
+    """`--dist loadfile`, with the parts in the order of the tests."""
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _part(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    return LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 # The database

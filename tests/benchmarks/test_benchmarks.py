@@ -29,7 +29,7 @@ def run(script: str, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_the_ledger_is_measured_on_both_sides_and_both_write_rows_that_agree() -> None:
-    medians = run("ledger.py", "--rounds", "1", "--seconds", "2")
+    medians = run("ledger.py", "--rounds", "1", "--seconds", "1")
     assert {group: set(values) for group, values in medians.items()} == SHAPE
     assert all(value > 0 for values in medians.values() for value in values.values())
 

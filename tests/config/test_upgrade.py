@@ -37,6 +37,18 @@ lifecycle.start(account, video, actor="user:1")
 lifecycle.cancel(account, lifecycle.start(account, video, actor="user:1").generation.id)
 """
 
+# Four commands in one process: each takes seconds to start.
+BACK_AND_FORTH = """
+from django.core.management import call_command
+call_command("migrate", "%(app)s", "%(name)s", verbosity=0)
+try:
+    call_command("migrate", "--check", verbosity=0)
+except SystemExit as refused:
+    print("It is not what this version needs:", refused.code)
+call_command("migrate", verbosity=0)
+call_command("reconcile")
+"""
+
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
@@ -74,11 +86,10 @@ def test_the_last_migration_of_each_app_can_be_taken_back_and_made_again(instanc
     with database(instance) as connection:
         before = figures(connection)
         assert before[1:4] == (7, 97_000_000, 6_000_000)
-        instance.command("migrate", app, names[-2] if len(names) > 1 else "zero")
-        assert instance.command("migrate", "--check", check=False).returncode != 0
-        instance.command("migrate")
+        earlier = names[-2] if len(names) > 1 else "zero"
+        said = instance.command("shell", "-v", "0", "-c", BACK_AND_FORTH % {"app": app, "name": earlier}).stdout
+        assert "It is not what this version needs: 1" in said
         assert figures(connection) == before
-        assert instance.command("reconcile").returncode == 0
 
 
 def test_a_backup_brings_the_books_back_as_they_were(instance: Instance) -> None:
