@@ -4,6 +4,7 @@ With DATABASE_URL set the tests run on that server instead; its user must be a s
 """
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -109,6 +110,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return -_seconds(part), at[part], "stopped" in getattr(item, "fixturenames", ())
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: from now on no collection of garbage looks through it."""
+    gc.collect()
+    gc.freeze()
 
 
 class LongestFirst(LoadFileScheduling):

@@ -6,6 +6,7 @@ Read from the source of every file, so it holds for code that no test runs.
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,13 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(path: Path) -> list[tuple[str, bool]]:
     """Every imported module by its whole name, and whether the import stands inside a function."""
-    tree = ast.parse(path.read_text())
+    return list(_imports(path, ast.parse(path.read_text())))
+
+
+def _imports(path: Path, tree: ast.Module) -> Iterator[tuple[str, bool]]:
     late = {
         inner
         for outer in ast.walk(tree)

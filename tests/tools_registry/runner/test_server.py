@@ -138,7 +138,7 @@ def test_after_two_hundred_runs_nothing_is_left(fresh: Runner) -> None:
         act = ("double", "fail", "leave_hard", "leave_threads", "use_scratch")[number % 5]
         fresh.run(f"{ACTS}:{act}", {"number": number}, {}, ORDINARY)
     assert server.children() == []
-    assert psutil.Process().num_fds() == open_here
+    assert psutil.Process().num_fds() <= open_here  # fewer, where something of an earlier test was let go meanwhile
     until(lambda: server.num_fds() <= open_there, 60, "no more open files than before")
     assert scratch_of(server) == []
 
