@@ -9,9 +9,10 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,17 @@ def pytest_unconfigure() -> None:
         if _server is not None:
             _server.stop()
         shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+MIDNIGHT_SECONDS = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """No test begins on one day, or in one month, and ends in the next; it waits for the next to begin."""
+    left = 86_400 - time.time() % 86_400
+    if left < MIDNIGHT_SECONDS:
+        time.sleep(left)
 
 
 # Which tests come first
@@ -299,6 +311,12 @@ class Clock:
 
         with connection.cursor() as cursor:
             cursor.execute('UPDATE holdfast_clock SET "offset" = "offset" + %s', [timedelta(**span)])
+
+    def to_mid_month(self) -> None:
+        """The ledger's clock shows noon of the 15th of this month: a month from there lies in the next, on any day."""
+        noon = datetime.now(UTC).replace(day=15, hour=12, minute=0, second=0, microsecond=0)
+        self.reset()
+        self.advance(seconds=noon.timestamp() - time.time())
 
     def reset(self) -> None:
         """The ledger's clock shows the real time."""

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOT_INHERITED = re.compile(
     r"^(HOLDFAST_|DJANGO_|PYTEST|DATABASE_URL|REDIS_URL|EMAIL_URL|OPENAI_|COMFYUI_|STRIPE_|SECRET_KEY)"
 )
-PATIENCE_SECONDS = 180.0  # for what comes within seconds, or never
+PATIENCE_SECONDS = 300.0  # for what comes within seconds, or never
 
 
 _claims: list[socket.socket] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ def test_the_end_of_a_plan_brings_back_the_free_ones_or_none(purse: Purse) -> No
     row = Enrollment.objects.create(
         account_id=purse.id, plan=pro, state="pending", started_at="2026-01-01T00:00Z", stripe_subscription="sub_1"
     )
-    period = plans.Period(row_start := plans.now(), row_start.replace(year=row_start.year + 1))
+    period = plans.Period(row_start := plans.now(), row_start + timedelta(days=365))
     plans.told(
         row.id, "active", subscription="sub_1", at=period.start, period=period, is_ending=False, next_plan=None,
         is_fresh=True, heard=None,
