@@ -47,7 +47,7 @@ class _Pooled(WSGIServer):
         everyone = threading.Barrier(THREADS)
 
         def leave() -> None:
-            everyone.wait(10)
+            everyone.wait(60)
             connections.close_all()
 
         for _ in range(THREADS):
@@ -76,7 +76,7 @@ def post_at_once(
     start = threading.Barrier(times)
 
     def one(_: int) -> tuple[int, dict[str, Any]]:
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=180)
         client.connect()
         start.wait(60)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"} | (more or {})

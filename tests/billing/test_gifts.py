@@ -201,7 +201,7 @@ def test_without_the_lock_the_database_refuses_the_use_too_many(monkeypatch: pyt
     granted = gifts._grant
 
     def slowly(*of_use: Any) -> Any:
-        both_have_read.wait(30)
+        both_have_read.wait(60)
         return granted(*of_use)
 
     monkeypatch.setattr(gifts, "_locked", GiftCode.objects.all)

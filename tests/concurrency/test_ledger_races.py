@@ -158,7 +158,7 @@ def test_two_accounts_locked_one_by_one_in_opposite_order_deadlock(purse: Purse)
     def both(first: Purse, second: Purse) -> None:
         with transaction.atomic():
             first.charge(1)
-            met.wait(20)
+            met.wait(60)
             second.charge(1)
 
     results = together(lambda: both(purse, other), lambda: both(other, purse))

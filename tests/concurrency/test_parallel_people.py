@@ -18,7 +18,7 @@ def test_an_own_account_is_opened_once() -> None:
     opened: list[UUID] = []
 
     def one() -> None:
-        start.wait(10)
+        start.wait(60)
         try:
             opened.append(open_account(person).id)
         finally:

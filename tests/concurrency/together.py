@@ -46,12 +46,12 @@ def waiting_for_a_lock(act: Callable[[], Any]) -> Iterator[list[Any]]:
     result: list[Any] = []
     thread = threading.Thread(target=lambda: result.extend(together(act)))
     thread.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not _somebody_waits():
         assert time.monotonic() < until, "nobody came to wait for the lock"
         time.sleep(0.01)
     yield result
-    thread.join(60)
+    thread.join(120)
 
 
 def _somebody_waits() -> bool:

@@ -28,7 +28,7 @@ from config.embedded import DATABASE, socket_folder
 from tests.generations.providers.conftest import StandIn
 from tests.instance import Instance, until
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 300.0
 SHORT = {"seconds": 1, "size": "640x360", "quality": "draft"}
 # How long a worker may hold a job for itself before others take it as given up; longest while it fetches an output
 # (lifecycle.claim_fetch).
@@ -171,7 +171,7 @@ class Wharf:
         address = path if path.startswith("http") else self.instance.url + path
         asked = urllib.request.Request(address, data, headers, method=method)
         try:
-            with urllib.request.urlopen(asked, timeout=20) as answer:
+            with urllib.request.urlopen(asked, timeout=60) as answer:
                 status, raw, kind = answer.status, answer.read(), answer.headers.get_content_type()
         except urllib.error.HTTPError as error:
             status, raw, kind = error.code, error.read(), error.headers.get_content_type()
@@ -299,7 +299,7 @@ class Wharf:
             if one.opens_early:
                 self.open(one)
         if victim == "up":
-            instance.nothing_left(30)
+            instance.nothing_left()
             instance.start().ready()
         elif word:
             until(lambda: set(instance.children(word)) - set(pids), PATIENCE_SECONDS, f"a new {victim}")

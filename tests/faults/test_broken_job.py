@@ -68,8 +68,9 @@ def test_a_job_that_cannot_be_priced_stops_no_other_settlement(trip: Trip) -> No
 
 
 def test_a_provider_that_keeps_one_job_waiting_holds_up_no_other(
-    trip: Trip, raw_connection: psycopg.Connection[Any]
+    trip: Trip, raw_connection: psycopg.Connection[Any], settings: Any
 ) -> None:
+    settings.PROVIDER_TIMEOUT_SECONDS = 120
     jobs = [trip.running("A lighthouse") for _ in range(3)]
     kept = jobs[0]
     trip.stand_in.post("gates", point="before_poll_answer", reference=str(kept.id))
@@ -81,7 +82,7 @@ def test_a_provider_that_keeps_one_job_waiting_holds_up_no_other(
 
     def open_when_the_others_are_settled() -> None:
         raw_connection.autocommit = True
-        until(settled, 60, "the others are settled")
+        until(settled, 100, "the others are settled")
         trip.stand_in.post("release", reference=str(kept.id))
 
     with ThreadPoolExecutor(1) as beside:

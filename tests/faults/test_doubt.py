@@ -49,13 +49,13 @@ def submitting(job: Job, gate: str) -> Iterator[subprocess.Popen[bytes]]:
     )
     here = {"point": gate, "reference": str(job.id)}
     try:
-        until(lambda: here in stand_in.get("gates")["waiting"], 60, f"a worker waits {gate}")
+        until(lambda: here in stand_in.get("gates")["waiting"], 180, f"a worker waits {gate}")
         yield worker
     finally:
         worker.kill()
         worker.wait()
         stand_in.post("release", reference=str(job.id))
-    until(lambda: here not in stand_in.get("gates")["waiting"], 60, "the gate is passed")
+    until(lambda: here not in stand_in.get("gates")["waiting"], 180, "the gate is passed")
 
 
 def killed_while_submitting(job: Job, gate: str) -> None:
@@ -110,7 +110,7 @@ def test_what_is_accepted_after_a_look_up_found_nothing_is_not_submitted_again(t
         look_up_doubts()
         assert job.row.state == "queued"
         trip.stand_in.post("release", reference=str(job.id))
-        assert worker.wait(60) == 0
+        assert worker.wait(180) == 0
 
     assert job.row.state == "running"
     assert job.ended().stands == ("succeeded", "captured", "charged")

@@ -158,7 +158,7 @@ class Second:
         parts = self.parts()
         self.process.kill()
         self.process.wait()
-        until(lambda: not parts.keys() & self.port.instance.processes().keys(), 10, "the second worker is gone")
+        until(lambda: not parts.keys() & self.port.instance.processes().keys(), 120, "the second worker is gone")
 
     def kill_one(self, chance: random.Random) -> bool:
         """One of its processes is gone: what it was doing is half done, and the others know nothing of it."""
@@ -196,7 +196,7 @@ class Campaign:
             posting.start()
             self._kill_in_turn()
             posting.join()
-        until(self.port.answers, 60, "the web server answers")
+        until(self.port.answers, 300, "the web server answers")
 
     @property
     def passed(self) -> float:
@@ -216,7 +216,7 @@ class Campaign:
             if fate > 1 - CANCELLED:
                 waiting.append(self.port.threads.submit(self._cancel, self.posted[chance.randrange(at + 1)]))
         for future in waiting:
-            future.result(60)
+            future.result(300)
 
     def _post(self, one: Posted) -> None:
         """Answered with 202, however often it takes."""
@@ -300,7 +300,7 @@ class Campaign:
                 os.killpg(worker, signal.SIGKILL)
             self.second.kill()
             asked = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'holdfast-worker'"
-            until(lambda: not self.port.ask(asked), 20, "no worker is connected")
+            until(lambda: not self.port.ask(asked), 120, "no worker is connected")
             time.sleep(0.5)  # what was on its way to the provider has arrived
             self.port.advance(LEASE_SECONDS_MAX)
         finally:

@@ -388,5 +388,5 @@ def test_of_two_processes_one_may_try(clock: Clock) -> None:
     for one in others:
         assert one.stdin
         one.stdin.write("go\n")
-    told = [one.communicate(timeout=60)[0].strip() for one in others]
+    told = [one.communicate(timeout=300)[0].strip() for one in others]
     assert sorted(told) == ["0", "1"]

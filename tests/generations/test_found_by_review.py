@@ -283,13 +283,13 @@ def test_an_account_that_somebody_keeps_locked_delays_no_settlement_of_another(t
         with transaction.atomic():
             ledger.lock([rich.id])
             is_locked.set()
-            is_done.wait(20)
+            is_done.wait(120)
         connection.close()
 
     keeper = threading.Thread(target=keep_locked)
     keeper.start()
     try:
-        assert is_locked.wait(10)
+        assert is_locked.wait(60)
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '200ms'")
         with suppress(OperationalError):

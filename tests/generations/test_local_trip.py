@@ -53,7 +53,7 @@ def done(purse: Purse, operation: str, **inputs: Any) -> Generation:
         tasks.sweep_once()
         return Generation.objects.filter(id=job.id, credits_charged__isnull=False).exists()
 
-    until(is_settled, 60)
+    until(is_settled, 180)
     assert purse.account.held == 0
     return Generation.objects.get(id=job.id)
 
@@ -118,7 +118,7 @@ def test_a_text_whose_tokens_nobody_counted_is_a_question_for_staff(purse: Purse
         tasks.sweep_once()
         return bool(Generation.objects.get(id=job.id).review)
 
-    until(is_in_question, 60)
+    until(is_in_question, 180)
     job.refresh_from_db()
     assert (job.credits_charged, job.outcome, purse.account.held) == (None, None, job.estimate_max)
     assert "It cannot be priced" in job.review

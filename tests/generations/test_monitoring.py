@@ -544,7 +544,7 @@ def at_once(work: Callable[[], Any], times: int) -> list[Any]:
 
     def one(_: int) -> Any:
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             return work()
         finally:
             connection.close()

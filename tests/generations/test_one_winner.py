@@ -30,7 +30,7 @@ def together(*acts: Callable[[], Any]) -> list[Any]:
     def run(at: int) -> None:
         try:
             connection.ensure_connection()
-            ready.wait(20)
+            ready.wait(60)
             results[at] = acts[at]()
         except BaseException as error:
             results[at] = error
@@ -41,7 +41,7 @@ def together(*acts: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, errors.BillingError):
             raise result

@@ -29,7 +29,7 @@ def video(path: Path, *options: str, source: str = "testsrc2=s=320x180:r=10:d=3"
         *options,
         str(path),
     ]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=300)
     return path
 
 

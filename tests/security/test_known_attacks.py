@@ -327,7 +327,7 @@ def test_files_are_taken_for_tools_alone_and_never_kept(attacker: Attacker, monk
 
 
 def test_a_file_that_never_ends_is_refused_by_its_length(attacker: Attacker) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", attacker.port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", attacker.port, timeout=60)
     client.putrequest("POST", "/api/data-studio/quality/run")
     client.putheader("Authorization", f"Bearer {attacker.token}")
     client.putheader("Content-Type", "multipart/form-data; boundary=b")
@@ -339,7 +339,7 @@ def test_a_file_that_never_ends_is_refused_by_its_length(attacker: Attacker) -> 
 
 def test_a_body_that_never_ends_is_not_waited_for_in_memory(attacker: Attacker) -> None:
     """JSON over a mebibyte is refused by its length, before it is read."""
-    client = http.client.HTTPConnection("127.0.0.1", attacker.port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", attacker.port, timeout=60)
     client.putrequest("POST", "/api/generate")
     client.putheader("Authorization", f"Bearer {attacker.token}")
     client.putheader("Content-Type", "application/json")

@@ -182,7 +182,7 @@ def test_parallel_acts_of_one_person_cannot_slip_under_the_sum(transactional_db:
 
     def press() -> None:
         browser = Colleague.browser(staff)
-        start.wait(10)
+        start.wait(60)
         path = f"/admin/billing/account/{account.id}/grant/"
         fields = {**grant("300"), "reason": "Again.", "once": str(a_form()), "step": "do"}
         answers.append(browser.post(path, fields).status_code)
@@ -192,7 +192,7 @@ def test_parallel_acts_of_one_person_cannot_slip_under_the_sum(transactional_db:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     account.refresh_from_db()
     assert answers == [302] * 8
     assert account.balance == 900 * MICRO
@@ -207,7 +207,7 @@ def test_one_form_pressed_in_parallel_is_one_act(transactional_db: None) -> None
 
     def press() -> None:
         browser = Colleague.browser(staff)
-        start.wait(10)
+        start.wait(60)
         path = f"/admin/billing/account/{account.id}/grant/"
         browser.post(path, {**grant("10"), "reason": "Once.", "once": once, "step": "do"})
         connection.close()
@@ -216,7 +216,7 @@ def test_one_form_pressed_in_parallel_is_one_act(transactional_db: None) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     account.refresh_from_db()
     assert account.balance == 10 * MICRO
 
@@ -231,7 +231,7 @@ def test_two_people_approving_at_once_do_it_once(transactional_db: None) -> None
 
     def press(person: Colleague) -> None:
         browser = person.browser()
-        start.wait(10)
+        start.wait(60)
         answers.append(browser.post(url_of(approval, "approve"), {"once": str(a_form()), "step": "do"}).status_code)
         connection.close()
 
@@ -239,7 +239,7 @@ def test_two_people_approving_at_once_do_it_once(transactional_db: None) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     account.refresh_from_db()
     assert sorted(answers) == [302, 409]
     assert account.balance == 1500 * MICRO

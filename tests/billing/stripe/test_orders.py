@@ -56,7 +56,7 @@ def in_pairs(events: list[dict[str, Any]]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
 
 
 @pytest.mark.slow

@@ -147,13 +147,13 @@ def test_staff_and_the_worker_settling_at_once_settle_once(trip: Trip, staff: Co
 
     def press(act: str) -> None:
         browser = staff.browser()
-        start.wait(10)
+        start.wait(60)
         answer = browser.post(url_of(job.row, act), {"reason": "Now.", "once": str(a_form()), "step": "do"})
         ends[act] += answer.status_code == 302
         connection.close()
 
     def work() -> None:
-        start.wait(10)
+        start.wait(60)
         tasks.sweep_once()
         connection.close()
 
@@ -162,7 +162,7 @@ def test_staff_and_the_worker_settling_at_once_settle_once(trip: Trip, staff: Co
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert job.row.is_ended
     assert [kind for kind, _ in trip.lines] in (["hold", "capture"], ["hold", "release"])
 

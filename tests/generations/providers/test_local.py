@@ -84,7 +84,7 @@ def test_a_killed_renderer_loses_nothing_and_leaves_no_process(tmp_path: Path) -
     family = children_of(renderer.process.pid)
     assert len(family) >= 2  # the child and its encoder
     renderer.kill(signal.SIGKILL)
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), 5)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))
     assert local.poll(jobs[0]).status == "in_progress"
     renderer.start()
     for job in jobs:
@@ -112,7 +112,7 @@ def test_the_renderer_ends_with_the_process_that_started_it(tmp_path: Path) -> N
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until(lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text(), 5)
+    until(lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text())
 
 
 def test_a_second_renderer_waits_for_the_first(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_second_renderer_waits_for_the_first(tmp_path: Path) -> None:
     until(lambda: (tmp_path / "renderer.lock").exists())
     assert second.process.poll() is None
     first.kill(signal.SIGKILL)
-    until(lambda: "ready" in (second.process.stdout.readline() or ""), 10)
+    until(lambda: "ready" in (second.process.stdout.readline() or ""))
     second.kill(signal.SIGTERM)
 
 

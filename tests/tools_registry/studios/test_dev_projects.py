@@ -70,7 +70,7 @@ def unpack(files: dict[str, str], folder: Path) -> Path:
 def carry_out(folder: Path, *command: str, **more: str) -> str:
     """What the command says; it has to end well."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **more}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{command}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr
 
@@ -138,7 +138,7 @@ def test_the_typescript_library_compiles_and_passes_its_own_tests(tmp_path: Path
     installing = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
     home = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", ""), **npm}
     try:
-        done = subprocess.run(installing, cwd=folder, env=home, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(installing, cwd=folder, env=home, capture_output=True, text=True, timeout=900)
     except subprocess.TimeoutExpired:
         pytest.skip("No package registry answers here")
     if done.returncode:
