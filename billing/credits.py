@@ -63,6 +63,12 @@ def display(micro: int, *, signed: bool = False) -> str:
     return f"{sign}{whole:,}.{digits}"
 
 
+def about(micro: int) -> str:
+    """As `display`, to the nearest hundredth: for what is only an estimate."""
+    hundredth = MICRO // 100
+    return display((micro + hundredth // 2) // hundredth * hundredth)
+
+
 def short(micro: int) -> str:
     """As `display`, without the decimals where there are none: "1,400" for what is sold by the hundred."""
     return display(micro).removesuffix(".00")

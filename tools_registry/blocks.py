@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 ROWS_MAX = 200
@@ -15,6 +16,10 @@ COLUMNS_MAX = 500
 PAIRS_MAX = 1000
 CELLS_MAX = 100_000  # of a page, after which no block more is begun
 LETTERS_MAX = 100_000
+# A longer description is for whoever does not see the picture: it stands in its `alt` alone.
+CAPTION_MAX = 160
+# A cell with more letters than these is read as a sentence.
+SENTENCE = 60
 SEVERITIES = {
     "critical": ("Critical", "bad"),
     "high": ("High", "bad"),
@@ -51,7 +56,8 @@ def say(value: Any) -> str:
         case int():
             return f"{value:,}".replace("-", "−") if abs(value) >= 10_000 else str(value).replace("-", "−")
         case float():
-            shown = f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) >= 0.001 or not value else f"{value:.3g}"
+            is_small = 0 < abs(value) < 0.001
+            shown = f"{Decimal(f'{value:.3g}'):f}" if is_small else f"{value:,.4f}".rstrip("0").rstrip(".")
             return shown.replace("-", "−", 1)
         case list():
             return ", ".join(map(say, value))
@@ -76,10 +82,13 @@ def _table(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]
     rows = [row for row in _list(block.get("rows")) if isinstance(row, list)]
     first = rows[:ROWS_MAX]
     numeric = [_is_numeric(row[at] for row in first if at < len(row)) for at in range(len(columns))]
+    places = [_places(row[at] for row in first if at < len(row)) for at in range(len(columns))]
     shown = [
         [
-            {"text": say(cell), "column": column, "is_number": is_number}
-            for cell, column, is_number in zip(row, columns, numeric, strict=False)
+            {"text": text, "column": column, "kind": "r n" if is_number else _shape(text), "is_number": is_number}
+            for text, column, is_number in zip(
+                (_padded(cell, count) for cell, count in zip(row, places, strict=False)), columns, numeric, strict=False
+            )
         ]
         for row in first
     ]
@@ -91,6 +100,37 @@ def _table(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]
         "more": len(rows) - len(shown),
         "note": _text(block.get("note")),
     }
+
+
+# A word or two, a name, a version, a date: broken over two lines they could not be read.
+KEPT_WHOLE = re.compile(r".{1,14}|\S{1,24}|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}\S{0,8}")
+# What is smaller than its column can show keeps its own decimals.
+DECIMALS = re.compile(r"−?[0-9][0-9,]*(?:\.([0-9]{1,4}))?")
+
+
+def _places(cells: Iterable[Any]) -> int:
+    """The most decimals that a number of this column is shown with."""
+    found = [DECIMALS.fullmatch(say(cell)) for cell in cells if _is_number(cell)]
+    return max((len(one[1] or "") for one in found if one), default=0)
+
+
+def _padded(cell: Any, places: int) -> str:
+    """The cell as `say` says it, with so many decimals, so that the points of a column stand under each other."""
+    text = say(cell)
+    one = DECIMALS.fullmatch(text) if places and _is_number(cell) else None
+    if one is None:
+        return text
+    decimals = one[1] or ""
+    return f"{text}{'' if decimals else '.'}{'0' * (places - len(decimals))}"
+
+
+def _shape(text: str) -> str:
+    """What the page keeps on one line, and what it gives room for a sentence."""
+    return "whole" if KEPT_WHOLE.fullmatch(text) else "long" if len(text) > SENTENCE else ""
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
 def _is_numeric(cells: Iterable[Any]) -> bool:
@@ -105,7 +145,7 @@ FIGURE = re.compile(r"([−+-]?[£$€][0-9][0-9,]*(\.[0-9]+)?|[−+-]?[0-9][0-9
 def _is_figure(cell: Any) -> bool:
     if isinstance(cell, str):
         return FIGURE.fullmatch(cell) is not None
-    return isinstance(cell, int | float) and not isinstance(cell, bool)
+    return _is_number(cell)
 
 
 def _findings(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
@@ -140,7 +180,13 @@ def _code(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
 
 def _picture(block: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
     file = _text(block.get("file"))
-    return {"file": file, "url": files.get(file, ""), "described": _text(block.get("described"))}
+    described = _text(block.get("described"))
+    return {
+        "file": file,
+        "url": files.get(file, ""),
+        "described": described,
+        "has_caption": 0 < len(described) <= CAPTION_MAX,
+    }
 
 
 _DRAW = {

@@ -213,7 +213,7 @@ def _estimated(run: ToolRun) -> dict[str, Any]:
     return _step(
         "Estimated",
         run.created_at,
-        amount=credits.display(run.estimate_typical),
+        amount=credits.about(run.estimate_typical),
         rest=f"as a rule, from {least} to {most}",
         more=f"{why}." if why else "",
     )

@@ -408,7 +408,7 @@ def _estimate(request: Any, of: Tool, size: int) -> dict[str, Any]:
         return {"problem": refusal.message}
     shown: dict[str, Any] = {
         "min": credits.display(estimate.min),
-        "typical": credits.display(estimate.typical),
+        "typical": credits.about(estimate.typical),
         "max": credits.display(estimate.max),
         "explanation": f"{estimate.explanation}.",
         "bucket": bucket_of(size),
@@ -416,8 +416,8 @@ def _estimate(request: Any, of: Tool, size: int) -> dict[str, Any]:
     if usual is not None:
         shown |= {
             "runs": f"{usual.runs:,}",
-            "low": credits.display(usual.p10),
-            "high": credits.display(usual.p95),
+            "low": credits.about(usual.p10),
+            "high": credits.about(usual.p95),
         }
     if request.user.is_authenticated:
         values, _, _ = statement.values_now(people.account_of(request))

@@ -89,6 +89,12 @@ def test_a_sign_is_shown_where_asked() -> None:
     assert [credits.display(n, signed=True) for n in (1_000_000, 0, -1_000_000)] == ["+1.00", "0.00", "−1.00"]
 
 
+def test_an_estimate_is_said_to_the_nearest_hundredth() -> None:
+    assert [credits.about(n) for n in (3_580_531, 3_000_000, 4_999, 5_000, 1_999_999_999)] == [
+        "3.58", "3.00", "0.00", "0.01", "2,000.00",
+    ]  # fmt: skip
+
+
 @given(st.integers(0, credits.BALANCE_MAX), st.lists(st.integers(0, 10**6), min_size=1).filter(any))
 def test_parts_add_up_to_the_whole_and_none_is_off_by_a_microcredit(amount: int, weights: list[int]) -> None:
     parts = credits.split(amount, weights)

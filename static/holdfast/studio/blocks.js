@@ -6,6 +6,10 @@ export const SEVERITIES = {
   low: ["Low", ""], info: ["Note", ""], good: ["Good", "ok"]
 };
 const ROWS_MAX = 200;
+// A longer description is for whoever does not see the picture: it stands in its name alone.
+const CAPTION_MAX = 160;
+// A cell with more letters than these is read as a sentence.
+const SENTENCE = 60;
 let counted = 0;
 
 /* An element: make("p", {class: "small"}, "words", otherElement) */
@@ -40,7 +44,7 @@ export function say(value) {
     if (!Number.isFinite(value)) return "–";
     let shown;
     if (Number.isInteger(value)) shown = Math.abs(value) >= 10000 ? value.toLocaleString("en-GB") : String(value);
-    else if (Math.abs(value) < 0.001) shown = String(Number(value.toPrecision(3)));
+    else if (Math.abs(value) < 0.001) shown = value.toLocaleString("en-GB", { maximumSignificantDigits: 3 });
     else shown = value.toLocaleString("en-GB", { maximumFractionDigits: 4 });
     return shown.replace("-", "−");
   }
@@ -61,6 +65,26 @@ const FIGURE = /^([−+-]?[£$€][0-9][0-9,]*(\.[0-9]+)?|[−+-]?[0-9][0-9,]*(\
 const isFigure = (cell, _, cells) =>
   typeof cell === "number" || (typeof cell === "string" && FIGURE.test(cell) && cells.some(one => one !== ""));
 
+/* So many decimals that the points of a column stand under each other. */
+// What is smaller than its column can show keeps its own decimals.
+const DECIMALS = /^−?[0-9][0-9,]*(?:\.([0-9]{1,4}))?$/;
+function decimals(value) {
+  const found = typeof value === "number" ? DECIMALS.exec(say(value)) : null;
+  return found ? (found[1] || "").length : 0;
+}
+function padded(value, places) {
+  const shown = say(value);
+  const found = places && typeof value === "number" ? DECIMALS.exec(shown) : null;
+  return found ? shown + (found[1] ? "" : ".") + "0".repeat(places - (found[1] || "").length) : shown;
+}
+
+/* What the page keeps on one line, and what it gives room for a sentence. */
+const KEPT_WHOLE = /^(.{1,14}|\S{1,24}|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}\S{0,8})$/u;
+function cell(shown, title, isNumber) {
+  const shape = KEPT_WHOLE.test(shown) ? "whole" : [...shown].length > SENTENCE && "long";
+  return make("td", { "data-label": title, class: isNumber ? "r n" : shape }, shown);
+}
+
 function table(block) {
   const columns = list(block.columns).map(text);
   const rows = list(block.rows).filter(Array.isArray);
@@ -69,9 +93,10 @@ function table(block) {
     const cells = rows.map(row => row[at]).filter(cell => cell !== null && cell !== undefined);
     return cells.length > 0 && cells.every(isFigure);
   });
+  const places = columns.map((_, at) => Math.max(0, ...rows.slice(0, ROWS_MAX).map(row => decimals(row[at]))));
   const head = make("tr", {}, ...columns.map((title, at) => make("th", { scope: "col", class: numeric[at] && "r" }, title)));
   const body = rows.slice(0, ROWS_MAX).map(row => make("tr", {}, ...columns.map((title, at) =>
-    make("td", { "data-label": title, class: numeric[at] && "r n" }, say(row[at])))));
+    cell(padded(row[at], places[at]), title, numeric[at]))));
   return [
     make("div", { class: "across", tabindex: 0, role: "region", "aria-label": text(block.title) },
       make("table", { class: "grid-table" }, make("thead", {}, head), make("tbody", {}, ...body))),
@@ -114,7 +139,8 @@ function picture(block) {
   if (!(block.svg instanceof Element)) return [];
   block.svg.setAttribute("role", "img");
   if (block.described) block.svg.setAttribute("aria-label", block.described);
-  return [make("figure", { class: "picture", tabindex: 0 }, block.svg, block.described ? make("figcaption", { class: "small muted" }, block.described) : "")];
+  const caption = block.described && [...block.described].length <= CAPTION_MAX;
+  return [make("figure", { class: "picture", tabindex: 0 }, block.svg, caption ? make("figcaption", { class: "small muted" }, block.described) : "")];
 }
 
 const DRAW = { facts, table, findings, text: paragraphs, code, picture };

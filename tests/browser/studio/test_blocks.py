@@ -22,6 +22,15 @@ VIEW = [
         note="Sorted by score.",
     ),
     studio.table("Long", ["Number"], [[number] for number in range(250)]),
+    studio.table(
+        "Points under points",
+        ["Part", "Score", "Weight", "When", "Small"],
+        [
+            ["one-part-and-another", 97.619, 0.25, "2026-01-05", 1e-05],
+            ["b c", -83.3333, 1, "2026-01-05 09:30", 0.5],
+            ["c", 12_000, None, "at noon, or some time after it, as far as anybody who was there remembers it", 2],
+        ],
+    ),
     studio.table("Empty", ["Name"], []),
     studio.findings(
         "Found",

@@ -510,8 +510,8 @@ TOOL = Tool(
         ),
         Choice(
             name="kind",
-            title="It is",
-            choices={"guess": "Found out by itself", "table": "A table", "text": "A text"},
+            title="What it is",
+            choices={"guess": "Find out", "table": "A table", "text": "A text"},
             default="guess",
         ),
         Flag(name="has_heading", title="The first line names the columns", default=True),
