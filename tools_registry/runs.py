@@ -125,12 +125,13 @@ def allow(tool: Tool, account: UUID | None, user: Any) -> None:
 
 
 def _refuse_small_plan(least: str, account: UUID) -> None:
-    ranks = {plan.slug: plan.price_minor for plan in Plan.objects.filter(slug=least)}
+    smallest = Plan.objects.filter(slug=least).first()
     on = Enrollment.objects.filter(account_id=account, state__in=["trial", "active", "grace"]).select_related("plan")
     row = on.first()
-    if least in ranks and (row is None or row.plan.price_minor < ranks[least]):
+    if smallest is not None and (row is None or row.plan.price_minor < smallest.price_minor):
         plan = row.plan.slug if row is not None else None
-        raise PlanTooLow(plan=plan, plan_least=least, upgrade_url=PLAN_PAGE)
+        said = f"This tool comes with {smallest.title} and larger plans. Nothing was started and nothing was charged."
+        raise PlanTooLow(said, plan=plan, plan_least=least, upgrade_url=PLAN_PAGE)
 
 
 def quote(tool: Tool, inputs: Any, sent: Mapping[str, tuple[str, bytes]] | None = None, *, under: str = "") -> Quote:

@@ -126,7 +126,11 @@ def test_too_few_credits_are_said_on_the_page(owner: Person) -> None:
     [
         ({"is_enabled": False, "reason": "It is being repaired."}, "It is being repaired. Try again later", ""),
         ({"is_beta": True}, "Ask support to be let in", ""),
-        ({"plan_least": "pro"}, "Choose a plan that includes it.", "/account/plan"),
+        (
+            {"plan_least": "pro"},
+            "comes with Pro and larger plans. Your plan does not include it. Choose a plan",
+            "/account/plan",
+        ),
     ],
 )
 def test_a_tool_that_cannot_be_used_says_why_and_what_to_do(owner: Person, switch: Any, words: str, link: str) -> None:

@@ -47,7 +47,7 @@ def test_the_page_lists_every_tool_with_how_it_fared_and_the_coverage(staff: Col
     words = said(staff.get(TOOLS))
     for tool in registry.TOOLS.values():
         assert tool.title in words
-    assert "Burner On the server at most 100 everybody 2 12.00 50.0 %" in words
+    assert "Burner On the server at most 100 credits everybody 2 12.00 50.0 %" in words
     assert "Runs without their charge 0" in words
     assert "Prices without a tool 0" in words
 

@@ -9,9 +9,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
 
+from billing import credits
 from billing.admin.parts import NOTHING, Figure, ReadOnly, code, document, link, money, text, when
 from billing.models import Account, Entry, Hold
-from tools_registry import registry
+from tools_registry import explain, registry
 from tools_registry.models import ToolRun
 
 from .tools import run_tag
@@ -44,7 +45,7 @@ class ToolRunAdmin(ReadOnly):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("result", "view", "inputs")
+        return super().get_queryset(request).select_related("account").defer("result", "view", "inputs")
 
     def heading(self, row: Any) -> str:
         tool = registry.TOOLS.get(row.tool)
@@ -55,7 +56,7 @@ class ToolRunAdmin(ReadOnly):
             Figure("Held", money(row.estimate_max), "the price at its hard limits"),
             Figure("Charged", money(row.charged_amount)),
             Figure("Processor time", "–" if row.cpu_seconds is None else f"{row.cpu_seconds:.2f} s"),
-            Figure("Memory", "–" if row.peak_memory_bytes is None else f"{row.peak_memory_bytes / 10**6:,.0f} MB"),
+            Figure("Memory", "–" if row.peak_memory_bytes is None else explain.size(row.peak_memory_bytes)),
         ]
 
     @display(description="Id")
@@ -72,7 +73,7 @@ class ToolRunAdmin(ReadOnly):
 
     @display(description="Account")
     def account_shown(self, row: Any) -> Any:
-        return link(Account, row.account_id)
+        return link(Account, row.account_id, str(row.account))
 
     @display(description="Hold")
     def hold_shown(self, row: Any) -> Any:
@@ -84,7 +85,8 @@ class ToolRunAdmin(ReadOnly):
 
     @display(description="Estimate")
     def estimate_shown(self, row: Any) -> Any:
-        return f"{row.estimate_min / 10**6:g} to {row.estimate_max / 10**6:g}, usually {row.estimate_typical / 10**6:g}"
+        least, most, usual = map(credits.display, (row.estimate_min, row.estimate_max, row.estimate_typical))
+        return f"{least} to {most}, usually {usual}"
 
     @display(description="Charged")
     def charged_shown(self, row: Any) -> Any:
@@ -94,7 +96,8 @@ class ToolRunAdmin(ReadOnly):
     def used_shown(self, row: Any) -> Any:
         if row.cpu_seconds is None:
             return NOTHING
-        return f"{row.cpu_seconds:.2f} s CPU, {row.peak_memory_bytes / 10**6:,.0f} MB, {row.wall_seconds:.2f} s in all"
+        memory = explain.size(row.peak_memory_bytes)
+        return f"{row.cpu_seconds:.2f} s CPU, {memory}, {row.wall_seconds:.2f} s in all"
 
     @display(description="Wrong inputs")
     def wrong_shown(self, row: Any) -> Any:

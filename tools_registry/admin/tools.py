@@ -363,7 +363,7 @@ def _studio(
         cells.append(
             [
                 link(row, words=tool.title) if row is not None else tool.title,
-                lines((Tool.MODES[tool.mode], f"at most {tool.credits_max}" if tool.credits_max else "free")),
+                lines((Tool.MODES[tool.mode], f"at most {tool.credits_max} credits" if tool.credits_max else "free")),
                 tag("everybody", "ok") if row is None else who_tag(row),
                 f"{of.runs:,}",
                 money(of.charged) if of.charged else NOTHING,
