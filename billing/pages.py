@@ -378,7 +378,16 @@ def by_day(lines: Iterable[Entry], now: datetime) -> list[dict[str, Any]]:
         if not days or days[-1]["title"] != title:
             days.append({"title": title, "lines": []})
         days[-1]["lines"].append(line_in_words(line))
+    for name in ("credits", "balance"):
+        _stand_under_each_other([line for day in days for line in day["lines"]], name)
     return days
+
+
+def _stand_under_each_other(lines: list[dict[str, Any]], name: str) -> None:
+    """How many decimals each amount has fewer than the one with the most: the page leaves that much room."""
+    decimals = [len(line[name].partition(".")[2]) for line in lines]
+    for line, count in zip(lines, decimals, strict=True):
+        line[f"{name}_room"] = max(decimals) - count
 
 
 def _day_title(day: date, today: date) -> str:

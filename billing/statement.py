@@ -313,7 +313,9 @@ def _rest(line: Entry) -> int:
 def _which_credits(line: Entry, lots: dict[UUID, Lot]) -> str:
     """Which credits the line used, lot by lot, where it used any."""
     deltas = line.held_deltas if line.kind == "hold" else line.remaining_deltas
-    parts = []
+    parts: list[str] = []
+    if line.kind == "grant":  # they are the credits that this line made
+        return ""
     for lot_id, delta in zip(line.lots, deltas, strict=True):
         lot = lots.get(lot_id)
         if lot is None or not delta or line.kind in ("lot_expired", "adjust"):
@@ -322,7 +324,7 @@ def _which_credits(line: Entry, lots: dict[UUID, Lot]) -> str:
         parts.append(f"{credits.display(abs(delta))} {source} credits of {lot.granted_at:%-d %B %Y}")
     if not parts:
         return ""
-    came = "They went to" if line.kind in ("grant", "refund", "restore") else "They came from"
+    came = "They went to" if line.kind in ("refund", "restore") else "They came from"
     return f"{came} {' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)}."
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import Client
 
-from billing import credits, ledger, pages, statement
+from billing import clock, credits, ledger, pages, statement
 from billing.models import Audit, Entry, Notice, SpendLimit, Token
 from billing.reconcile import reconcile
 from tests.people import Person
@@ -108,6 +108,13 @@ def test_each_line_of_the_statement_follows_the_one_before(owner: Person) -> Non
         ("Held", "wait", "0.00", "98.50", "4.00 held until it ends"),
     ]
     assert lines[2]["title"] == "Video · “A boat”"
+
+
+def test_the_points_of_the_amounts_stand_under_each_other(owner: Person) -> None:
+    ledger.capture(owner.account, hold=hold(owner, "2"), amount=1_571_429)
+    (day,) = pages.by_day(pages._lines(owner.account), clock.now())
+    shown = [(line["credits"], line["credits_room"], line["balance"], line["balance_room"]) for line in day["lines"]]
+    assert shown == [("−1.571429", 0, "98.428571", 0), ("0.00", 4, "100.00", 4), ("+100.00", 4, "100.00", 4)]
 
 
 def test_every_kind_of_line_has_its_words() -> None:
