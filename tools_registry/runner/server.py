@@ -114,7 +114,7 @@ class Server:
     def __init__(self, door: socket.socket, parent: int, packages: Sequence[str], at_once: int) -> None:
         self.door, self.parent, self.packages = door, parent, packages
         door.setblocking(False)
-        self.free_slots = list(range(min(at_once, STRANGERS)))
+        self.free_slots = slots(os.getpid(), min(at_once, STRANGERS))
         self.waiting: deque[Order] = deque()
         self.runs: dict[int, Run] = {}
         self.idle_bytes = self.own_bytes_then = 0
@@ -285,6 +285,13 @@ class Server:
             sentence = said[HEAD_BYTES:].rstrip(b"\0").decode(errors="replace")
             raise RuntimeError(f"No run can begin here. {sentence}")
         self.idle_bytes = _peak_bytes(usage)
+
+
+def slots(pid: int, at_once: int) -> list[int]:
+    """The numbers of runs at a time, and of their users. Servers that began near each other have none in common: the
+    kernel counts threads by user, and no run uses up another's.
+    """
+    return [(pid * at_once + number) % STRANGERS for number in range(at_once)]
 
 
 def _number(value: Any) -> int:

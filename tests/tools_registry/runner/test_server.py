@@ -24,7 +24,7 @@ from tests.instance import until
 from tests.tools_registry.runner.conftest import ACTS, ORDINARY, ROOT, as_user
 from tests.tools_registry.runner.somebody import ALSO
 from tools_registry.runner import Runner, command, door, environment, protections
-from tools_registry.runner.server import SCRATCH_PREFIX
+from tools_registry.runner.server import SCRATCH_PREFIX, slots
 from tools_registry.studio import Limits, decode
 
 
@@ -363,6 +363,12 @@ def test_left_overs_of_a_killed_server_are_removed_by_the_next(fresh: Runner) ->
     server.kill()
     until(lambda: server_of(fresh).pid != server.pid, 60, "another server")
     assert not folder.exists()
+
+
+def test_servers_side_by_side_share_no_user() -> None:
+    taken = [number for pid in range(31_000, 31_100) for number in slots(pid, 4)]
+    assert len(set(taken)) == len(taken) == 400
+    assert {0 <= number < 500 for number in slots(4_194_304, 500)} == {True}
 
 
 def test_a_folder_that_was_swept_away_is_made_again(fresh: Runner) -> None:
