@@ -112,7 +112,7 @@ def _client(key: str, api_base: str, version: str) -> stripe.StripeClient:
     )
 
 
-def _asked(what: str, ask: Callable[[], Said], **about: str) -> Said:
+def asked(what: str, ask: Callable[[], Said], **about: str) -> Said:
     """What Stripe answered; StripeUnavailable where it did not, with the cause in the log and not in the answer."""
     try:
         return ask()
@@ -128,7 +128,7 @@ def customer_of(account: UUID, email: str) -> str:
     """The account's customer at Stripe, made now if there was none."""
     row, _ = Customer.objects.get_or_create(account_id=account)
     if row.stripe_customer is None:
-        made = _asked(
+        made = asked(
             "customer",
             lambda: client().v1.customers.create(
                 {"email": email, "metadata": {"account": str(account)}}, {"idempotency_key": f"customer:{account}"}
@@ -220,7 +220,7 @@ def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
     about = {"purchase": str(purchase.id)}
     kept: Any = {"setup_future_usage": "off_session"} if purchase.keeps_card else {}
     consent: Any = {"custom_text": {"submit": {"message": KEEPS_CARD}}} if purchase.keeps_card else {}
-    session = _asked(
+    session = asked(
         "checkout_session",
         lambda: client().v1.checkout.sessions.create(
             {
@@ -294,7 +294,7 @@ def portal(account: UUID, return_url: str) -> str:
     if customer is None:
         raise NoCustomer
     arranged = _portal_arrangement()
-    session = _asked(
+    session = asked(
         "portal",
         lambda: client().v1.billing_portal.sessions.create(
             {"customer": customer, "configuration": arranged, "return_url": return_url}
@@ -318,7 +318,7 @@ def _portal_arrangement() -> str:
     name = f"stripe-portal-{hashlib.sha256(settings.STRIPE_SECRET_KEY.encode()).hexdigest()[:16]}"
     known = shared.get(name)
     if known is None:
-        made = _asked(
+        made = asked(
             "portal_configuration",
             lambda: client().v1.billing_portal.configurations.create(
                 {"features": PORTAL_FEATURES}, {"idempotency_key": f"{name}-1"}
@@ -334,7 +334,7 @@ def _portal_arrangement() -> str:
 
 def send_refund(refunding: Refunding, intent: str) -> str:
     """Stripe has been asked for the refund, once; its events say what became of it. Gives Stripe's name of it."""
-    made = _asked(
+    made = asked(
         "refund",
         lambda: client().v1.refunds.create(
             {

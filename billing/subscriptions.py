@@ -207,7 +207,7 @@ def _open_session(row: Enrollment, email: str, site: str, success_url: str, canc
         "success_url": success_url or f"{page}?back=paid",
         "cancel_url": cancel_url or f"{page}?back=cancelled",
     }
-    session = _asked(
+    session = checkout.asked(
         "checkout_session",
         lambda: checkout.client().v1.checkout.sessions.create(asked, {"idempotency_key": str(row.id)}),
     )
@@ -249,18 +249,9 @@ def _price_of(plan: Plan) -> str:
         "product_data": {"name": plan.title},
         "metadata": {"plan": plan.slug},
     }
-    made = _asked("price", lambda: of.create(asked, {"idempotency_key": key}))
+    made = checkout.asked("price", lambda: of.create(asked, {"idempotency_key": key}))
     Plan.objects.filter(id=plan.id).update(stripe_price=made.id)
     return str(made.id)
-
-
-def _asked(what: str, ask: Callable[[], Any]) -> Any:
-    """What Stripe answered; StripeUnavailable where it did not."""
-    try:
-        return ask()
-    except stripe.StripeError as error:
-        log.error("stripe_refused", what=what, error=str(error)[:300], request_id=error.request_id)
-        raise checkout.StripeUnavailable from error
 
 
 # Changing one: decide by our row and Stripe's, store what is asked, ask it, note what it did
