@@ -55,6 +55,13 @@ def test_the_example_is_what_was_asked_for() -> None:
     assert {one["severity"] for one in result.result["findings"]} <= {"low", "info"}
 
 
+def test_a_strategy_without_a_matrix_is_what_github_takes() -> None:
+    """GitHub's own template for conda has one, whatever the public schema says."""
+    job = "runs-on: ubuntu-24.04, strategy: {max-parallel: 5}, steps: [{run: make}]"
+    assert check(f"on: push\njobs:\n  test: {{{job}}}\n")["is_valid"] is True
+    assert check(f"on: push\njobs:\n  test: {{{job.replace('parallel', 'paralel')}}}\n")["is_valid"] is False
+
+
 def test_the_checks_to_require_are_called_as_github_calls_them() -> None:
     """A required check that nothing reports blocks every merge."""
     asked = {"jobs": ["lint", "test", "build", "scan", "container"], "triggers": ["pull_request"]}
