@@ -162,6 +162,11 @@ def test_the_files() -> None:
     assert len(file(made, "measures.csv").splitlines()) == len(MEASURES) + 1
 
 
+def test_a_name_is_no_markup_in_the_report() -> None:
+    made = run(TOOL, {"organisation": "<script>[x](javascript:1)"}, incidents=b"detected\n2026-01-01\n")
+    assert r"of \<script\>\[x\](javascript:1)" in file(made, "report.md")
+
+
 def test_two_runs_are_one_and_other_records_give_another_answer() -> None:
     assert example(TOOL) == example(TOOL)
     other = run(TOOL, dict(TOOL.example) | {"incidents": "detected,resolved\n2026-03-01,2026-03-02\n"})

@@ -23,7 +23,7 @@ from tools_registry.fields import Choice, Document, Number, Rows, Text, Whole
 from tools_registry.studio import BadInput, File, Limits, Result, Tool
 from tools_registry.studios import drawing
 from tools_registry.studios.data.reading import read
-from tools_registry.studios.sheets import csv_file, markdown_table
+from tools_registry.studios.sheets import csv_file, markdown_cell, markdown_table
 
 HOUR, DAY = 3_600.0, 86_400.0
 ROWS_MAX = 20_000
@@ -123,7 +123,13 @@ MEASURES = {
         "Weaknesses overdue", "", True, 0, 5, "vulnerabilities", "open for longer than the days of their severity"
     ),
     "backlog_age_days": Measure(
-        "Mean age of the backlog", "d", True, 30, 90, "vulnerabilities", "mean of (day − found), open weaknesses"
+        "Mean age of the backlog",
+        "d",
+        True,
+        30,
+        90,
+        "vulnerabilities",
+        "mean of (end of the day − found), open weaknesses",
     ),
     "phish_click_percent": Measure(
         "Phishing: clicked", "%", True, 5, 15, "phishing", "sum of clicked ÷ sum of sent × 100"
@@ -275,7 +281,13 @@ def _cell(kind: str, field: str, written: str) -> Any:
             raise ValueError(f"“{written[:40]}” is no whole number.")
         return int(written)
     word = written.lower()
-    return {"moderate": "medium", "severe": "critical", "urgent": "critical", "informational": "low"}.get(word, word)
+    return {
+        "moderate": "medium",
+        "severe": "critical",
+        "urgent": "critical",
+        "informational": "low",
+        "info": "low",
+    }.get(word, word)
 
 
 def moment(written: str) -> float:
@@ -680,7 +692,7 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
 
 
 def _report(organisation: str, result: Mapping[str, Any]) -> str:
-    of = f" of {organisation}" if organisation else ""
+    of = f" of {markdown_cell(organisation)}" if organisation else ""
     measures = markdown_table(
         ["Measure", "Value", "Status", "Target", "Records", "Formula"],
         [

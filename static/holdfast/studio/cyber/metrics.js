@@ -24,7 +24,7 @@ const ORDERS = [
   ["incidents", "occurred", "detected"], ["incidents", "detected", "contained"], ["incidents", "detected", "resolved"],
   ["vulnerabilities", "found", "fixed"], ["patches", "released", "installed"],
 ];
-const WORDS = new Map([["moderate", "medium"], ["severe", "critical"], ["urgent", "critical"], ["informational", "low"]]);
+const WORDS = new Map([["moderate", "medium"], ["severe", "critical"], ["urgent", "critical"], ["informational", "low"], ["info", "low"]]);
 /* measure: name, unit, whether less is better, green, red */
 const MEASURES = [
   ["mttd_hours", "Mean time to detect", "h", true, 24, 72], ["mttc_hours", "Mean time to contain", "h", true, 24, 72],
