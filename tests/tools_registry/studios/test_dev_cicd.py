@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,34 @@ def test_the_example_is_what_was_asked_for() -> None:
     assert deploy["steps"][-1]["env"] == {"DEPLOY_KEY": "${{ secrets.DEPLOY_KEY }}"}
     assert workflow["jobs"]["container"]["permissions"] == {"contents": "read", "packages": "write"}
     assert {one["severity"] for one in result.result["findings"]} <= {"low", "info"}
+
+
+# The first major version of each that runs on Node 24, by the actions' own release notes
+ON_NODE_24 = {
+    "actions/checkout": 5,
+    "actions/setup-python": 6,
+    "actions/setup-node": 5,
+    "actions/setup-go": 6,
+    "actions/setup-java": 5,
+    "actions/cache": 5,
+    "actions/upload-artifact": 6,
+    "actions/download-artifact": 7,
+    "astral-sh/setup-uv": 7,
+    "pnpm/action-setup": 5,
+    "docker/setup-buildx-action": 4,
+    "docker/login-action": 4,
+    "docker/metadata-action": 6,
+    "docker/build-push-action": 7,
+}
+
+
+def test_no_action_needs_a_node_that_runners_no_longer_have() -> None:
+    for action in cicd.ACTIONS.values():
+        name, _, version = action.partition("@v")
+        assert int(version) >= ON_NODE_24[name], action
+    for scaffold in (Path(cicd.__file__).parent / "scaffolds").rglob("*.yml.jinja"):
+        for name, version in re.findall(r"uses: ([\w./-]+)@v(\d+)", scaffold.read_text()):
+            assert int(version) >= ON_NODE_24[name], scaffold
 
 
 def test_a_strategy_without_a_matrix_is_what_github_takes() -> None:

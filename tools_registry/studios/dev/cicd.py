@@ -68,21 +68,22 @@ TRIGGERS = {
     "manual": "By hand",
 }
 SYSTEMS = {"ubuntu": "ubuntu-24.04", "windows": "windows-2025", "macos": "macos-15"}
+# Each runs on Node 24: GitHub took Node 20 off its runners on 2026-09-16
 ACTIONS = {
-    "checkout": "actions/checkout@v5",
+    "checkout": "actions/checkout@v6",
     "python": "actions/setup-python@v6",
     "node": "actions/setup-node@v5",
     "go": "actions/setup-go@v6",
     "java": "actions/setup-java@v5",
-    "cache": "actions/cache@v4",
-    "upload": "actions/upload-artifact@v4",
-    "download": "actions/download-artifact@v5",
-    "uv": "astral-sh/setup-uv@v6",
-    "pnpm": "pnpm/action-setup@v4",
-    "buildx": "docker/setup-buildx-action@v3",
-    "login": "docker/login-action@v3",
-    "metadata": "docker/metadata-action@v5",
-    "image": "docker/build-push-action@v6",
+    "cache": "actions/cache@v5",
+    "upload": "actions/upload-artifact@v7",
+    "download": "actions/download-artifact@v8",
+    "uv": "astral-sh/setup-uv@v7",
+    "pnpm": "pnpm/action-setup@v5",
+    "buildx": "docker/setup-buildx-action@v4",
+    "login": "docker/login-action@v4",
+    "metadata": "docker/metadata-action@v6",
+    "image": "docker/build-push-action@v7",
 }
 # manager: install, lint, test, build, scan
 COMMANDS = {
