@@ -306,9 +306,11 @@ def _pyproject(text: str, name: str) -> tuple[list[Package], list[str]]:
         for package, asked in _items(found):
             if package.lower() == "python":
                 continue
-            written = _text(asked.get("version") if isinstance(asked, dict) else asked)
-            exact, least = _of_caret(written)
-            packages.append(Package("PyPI", package, exact, written, f"{name}, {said}", True, is_dev, least=least))
+            # A list asks for other versions under other conditions.
+            for each in asked if isinstance(asked, list) else [asked]:
+                written = _text(each.get("version") if isinstance(each, dict) else each)
+                exact, least = _of_caret(written)
+                packages.append(Package("PyPI", package, exact, written, f"{name}, {said}", True, is_dev, least=least))
     return packages, []
 
 
