@@ -189,7 +189,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """The database answers, every migration is applied, and a worker has shown itself lately.
 
     Whether the storage of outputs answers is said too. Without it jobs wait for it, nothing is lost, the rest works.
-    So is what of this machine does not hold tools as it should: they run, held by the rest.
+    So is what of this machine does not hold tools as it should: they run, held by the rest; and how many cannot be
+    loaded: the others run.
     """
     checks: dict[str, str] = {}
     storage = ""
@@ -216,7 +217,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 def _tools_are_held() -> str:
-    return " ".join(runner.protections().missing) or "ok"
+    left_out = [f"{len(registry.BROKEN)} could not be loaded."] if registry.BROKEN else []
+    return " ".join([*left_out, *runner.protections().missing]) or "ok"
 
 
 @never_cache

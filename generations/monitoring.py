@@ -26,6 +26,7 @@ from django.db.models.functions import Cast, Coalesce, TruncHour
 from billing import alerts, clock, credits
 from billing.alerts import Crossing, Kind
 from billing.models import Alert, Entry, Hold
+from tools_registry import registry
 
 from .models import Attempt, Circuit, Generation, SettlementFailure
 
@@ -464,6 +465,18 @@ def provider_changed_its_word(now: datetime, told: Told) -> Standing:
     return Standing(value, "any", bool(told))
 
 
+def tool_left_out(now: datetime, told: Told) -> Standing:
+    """A module of the studio that cannot be loaded, as this process found it when it started. No query."""
+    new = tuple(
+        Crossing(f"{module} cannot be loaded. {why}", module, {"why": why})
+        for module, why in sorted(registry.BROKEN.items())
+        if module not in told
+    )
+    value = ", ".join(sorted(registry.BROKEN)) or "every tool is there"
+    over = frozenset(told.keys() - registry.BROKEN.keys())
+    return Standing(value, "a module that cannot be loaded", bool(registry.BROKEN), new, over)
+
+
 WATCHED: dict[str, Callable[[datetime, Told], Standing]] = {
     function.__name__: function
     for function in (
@@ -475,6 +488,7 @@ WATCHED: dict[str, Callable[[datetime, Told], Standing]] = {
         provider_refuses_us,
         provider_changed_its_word,
         job_needs_review,
+        tool_left_out,
     )
 }
 
@@ -540,6 +554,13 @@ KINDS = (
         is_closed_by_staff=False,
         page_of_key="admin:generations_generation_review",
         about="The review",
+    ),
+    Kind(
+        "tool_left_out",
+        "A tool cannot be loaded",
+        "It is not in the studio; everything else runs, and what was run of it stays on its accounts. Its module or a "
+        "library of it is broken: put it back to what worked, and restart.",
+        is_closed_by_staff=False,
     ),
 )
 

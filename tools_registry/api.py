@@ -193,13 +193,18 @@ class RunInListAnswer(Answer):
     credits = RunCreditsAnswer()
     files = RunFileAnswer(many=True, help_text="What it made")
     error = RunErrorAnswer(allow_null=True, help_text="Why there is no result")
+    purchase_url = serializers.CharField(
+        allow_null=True, help_text="Where to settle what is owed, while a result that was made is kept back for it"
+    )
     created_at = MomentField()
     ended_at = MomentField(allow_null=True)
     page_url = serializers.CharField()
 
 
 class RunAnswer(RunInListAnswer):
-    result = ObjectField(allow_null=True, help_text="What it came to; null without a success, or when it is gone")
+    result = ObjectField(
+        allow_null=True, help_text="What it came to; null without a success, while it is kept back, or when it is gone"
+    )
 
 
 RUN_ID = "0197a0f2-5c1e-7c6e-9a41-2f0e6d1b7c11"
@@ -225,6 +230,7 @@ LISTED_EXAMPLE = {
         }
     ],
     "error": None,
+    "purchase_url": None,
     "created_at": "2026-05-01T12:00:00Z",
     "ended_at": "2026-05-01T12:00:01Z",
     "page_url": f"/studio/runs/{RUN_ID}",
@@ -237,6 +243,10 @@ def _show(run: ToolRun, files: list[ToolFile]) -> dict[str, Any]:
     plain = ("id", "tool", "state", "estimate_min", "estimate_typical", "estimate_max", "created_at", "ended_at")
     shown = {name: getattr(run, name) for name in plain}
     refusal = _refusal_of(run)
+    kept_back = {}
+    if run.is_kept_back:
+        error = {"code": errors.AccountInDebt.code, "message": explain.KEPT_BACK}
+        kept_back = {"error": error, "purchase_url": refusals.PURCHASE_URL}
     return shown | {
         "usage": _usage(run),
         "credits": {
@@ -255,8 +265,9 @@ def _show(run: ToolRun, files: list[ToolFile]) -> dict[str, Any]:
             for one in files
         ],
         "error": {"code": refusal.code, "message": refusal.message} if refusal is not None else None,
+        "purchase_url": None,
         "page_url": f"/studio/runs/{run.id}",
-    }
+    } | kept_back
 
 
 def _usage(run: ToolRun) -> dict[str, float] | None:
@@ -271,7 +282,7 @@ def _usage(run: ToolRun) -> dict[str, float] | None:
 
 def _show_whole(run: ToolRun) -> dict[str, Any]:
     files = runs.files_of([run]).get(run.id, [])
-    return dict(RunAnswer(_show(run, files) | {"result": run.result}).data)
+    return dict(RunAnswer(_show(run, files) | {"result": None if run.is_kept_back else run.result}).data)
 
 
 # How a run ends that is no success
@@ -551,7 +562,7 @@ class RunFile(OfRun):
     )
     def get(self, request: Any, id: UUID, name: str) -> HttpResponse:
         file = ToolFile.objects.filter(account_id=self.account, run=self.found, name=name).first()
-        if file is None:
+        if file is None or self.found.is_kept_back:
             raise Http404
         way = "inline" if file.content_type in SHOWN and "download" not in request.query_params else "attachment"
         is_text = file.content_type.startswith("text/")

@@ -39,8 +39,10 @@ def spoken(run: ToolRun) -> Spoken:
         words = "You can leave this page; it goes on."
         return Spoken("Running", "wait", "It is running", words, f"{held} credits are held until it ends.")
     if run.state == State.SUCCEEDED:
-        charged = credits.display(run.charged_amount or 0)
-        return Spoken("Done", "ok", "Done", "", f"{charged} of at most {held} credits were charged.")
+        charged = f"{credits.display(run.charged_amount or 0)} of at most {held} credits were charged."
+        if run.is_kept_back:
+            return Spoken("Waiting", "wait", "Made, and kept back", KEPT_BACK, charged)
+        return Spoken("Done", "ok", "Done", "", charged)
     if run.state == State.REFUSED:
         words = "Something in what was sent needs another value."
         return Spoken("Not run", "bad", "It could not be run with these inputs", words, back)
@@ -53,6 +55,9 @@ def spoken(run: ToolRun) -> Spoken:
         return Spoken("Lost", "bad", "It was lost on the way", words, back)
     words = "The tool failed at something in these inputs. That is our fault; it has been recorded."
     return Spoken("Failed", "bad", "It could not be finished", words, back)
+
+
+KEPT_BACK = "Credits are owed on this account. The result is handed out by itself once nothing is owed."
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,8 @@ class ToolRun(models.Model):
     # When whoever runs it has surely ended; a run that is still RUNNING then is given back.
     lost_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    # When its result was handed out: at its end, or where credits were owed then, as soon as nothing was.
+    released_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -154,6 +156,10 @@ class ToolRun(models.Model):
                 condition=Q(state="succeeded") | Q(result=None, view=None),
             ),
             models.CheckConstraint(
+                name="tool_run_released_when_it_succeeded",
+                condition=Q(state="succeeded") | Q(released_at=None),
+            ),
+            models.CheckConstraint(
                 name="tool_run_estimate_ordered",
                 condition=Q(estimate_min__gte=0)
                 & Q(estimate_typical__gte=F("estimate_min"))
@@ -186,12 +192,20 @@ class ToolRun(models.Model):
             models.Index(name="tool_run_stopped", fields=["stopped_by", "-id"], condition=Q(stopped_by__isnull=False)),
             models.Index(name="tool_run_lost", fields=["lost_at"], condition=Q(state="running")),
             models.Index(
-                name="tool_run_kept", fields=["ended_at"], condition=Q(result__isnull=False, state="succeeded")
+                name="tool_run_kept", fields=["released_at"], condition=Q(result__isnull=False, state="succeeded")
+            ),
+            models.Index(
+                name="tool_run_kept_back", fields=["account"], condition=Q(released_at=None, state="succeeded")
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.tool} {self.id}"
+
+    @property
+    def is_kept_back(self) -> bool:
+        """Whether its result waits until nothing is owed: it was made and charged while credits were."""
+        return self.state == self.State.SUCCEEDED and self.released_at is None
 
 
 class ToolFile(models.Model):
@@ -219,7 +233,7 @@ class ToolSwitch(models.Model):
     is_enabled = models.BooleanField(default=True)
     # Only for people with the permission to use what is in beta.
     is_beta = models.BooleanField(default=False)
-    # The slug of the least plan that it comes with; empty: every plan, and none.
+    # The slug of the least plan that it comes with, which the database asks to be there; empty: every plan, and none.
     plan_least = models.CharField(max_length=50, blank=True)
     reason = models.CharField(max_length=300, blank=True)
     changed_by = a_person(null=True)

@@ -477,7 +477,7 @@ def _in_list(run: ToolRun) -> dict[str, Any]:
         "at": run.created_at,
         "word": said.word,
         "kind": said.kind,
-        "note": explain.used(run) if run.state == State.SUCCEEDED else f"{said.title}.",
+        "note": explain.used(run) if said.kind == "ok" else f"{said.title}.",
         "credits": f"{held} held" if run.state == State.RUNNING else charged,
         "why_url": f"/account/credits/statement/{run.entry_id}" if run.entry_id else "",
     }
@@ -522,15 +522,16 @@ def run_in_words(run: ToolRun) -> dict[str, Any]:
         "state_words": said.words,
         "credits_words": said.credits,
         "is_running": run.state == State.RUNNING,
-        "is_done": run.state == State.SUCCEEDED,
+        "is_done": run.state == State.SUCCEEDED and not run.is_kept_back,
+        "is_kept_back": run.is_kept_back,
         "keep_days": settings.TOOL_RESULT_DAYS,
-        "kept_until": run.ended_at + timedelta(days=settings.TOOL_RESULT_DAYS) if run.ended_at else None,
+        "kept_until": run.released_at + timedelta(days=settings.TOOL_RESULT_DAYS) if run.released_at else None,
         "is_gone": run.state == State.SUCCEEDED and run.result is None,
         "charged": credits.display(run.charged_amount or 0),
         "used": explain.used(run),
         "why_url": f"/account/credits/statement/{run.entry_id}" if run.entry_id else "",
         "wrong": _wrong_in_words(run, tool),
-        "blocks": blocks.drawn(run.view, urls),
+        "blocks": [] if run.is_kept_back else blocks.drawn(run.view, urls),
         "files": [
             {"name": one.name, "url": urls[one.name], "size": explain.size(one.bytes)}
             for one in files

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import structlog
 
 from billing.errors import BillingError
 
 from . import studios
 from .fields import Choice, Declared, Text, Whole
 from .studio import STUDIOS, Tool
+
+log = structlog.get_logger("holdfast.tools")
 
 
 class UnknownOperation(BillingError):
@@ -226,23 +233,55 @@ def operation(slug: Any) -> Operation:
 # The studio tools: every module below `studios` that declares a TOOL
 
 
-def _declared() -> Iterator[Tool]:
-    for package in pkgutil.iter_modules(studios.__path__, f"{studios.__name__}."):
+def find(root: ModuleType) -> tuple[dict[str, Tool], dict[str, str]]:
+    """The tools of the modules two floors below `root`, by slug in the studio's order; and why a module has none to give.
+
+    A module that cannot be loaded is left out, loudly: one broken tool keeps no page and no payment from its people.
+    """
+    found: list[Tool] = []
+    broken: dict[str, str] = {}
+    of_slug: dict[str, str] = {}
+    for name in _modules(root, broken):
+        try:
+            tool = getattr(importlib.import_module(name), "TOOL", None)
+        except (Exception, SystemExit) as error:
+            broken[name] = _why(error)
+            continue
+        if not isinstance(tool, Tool):
+            continue
+        if tool.slug in of_slug:
+            broken[name] = f"It declares {tool.slug}, as {of_slug[tool.slug]} does."
+            continue
+        of_slug[tool.slug] = name
+        found.append(tool)
+    for name, why in broken.items():
+        log.error("tool_left_out", module=name, why=why)
+    studio_order = list(STUDIOS)
+    found.sort(key=lambda one: (studio_order.index(one.studio), one.title))
+    return {one.slug: one for one in found}, broken
+
+
+def _modules(root: ModuleType, broken: dict[str, str]) -> Iterator[str]:
+    for package in pkgutil.iter_modules(root.__path__, f"{root.__name__}."):
         if not package.ispkg:
             continue
-        for module in pkgutil.iter_modules(importlib.import_module(package.name).__path__, f"{package.name}."):
-            tool = getattr(importlib.import_module(module.name), "TOOL", None)
-            if isinstance(tool, Tool):
-                yield tool
+        try:
+            path = importlib.import_module(package.name).__path__
+        except (Exception, SystemExit) as error:
+            broken[package.name] = _why(error)
+            continue
+        yield from (module.name for module in pkgutil.iter_modules(path, f"{package.name}."))
 
 
-def _in_order(tools: Iterator[Tool]) -> dict[str, Tool]:
-    studio_order = list(STUDIOS)
-    ordered = sorted(tools, key=lambda one: (studio_order.index(one.studio), one.title))
-    return {one.slug: one for one in ordered}
+def _why(error: BaseException) -> str:
+    """What broke, and where, in a line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{said[:200]} ({Path(last.filename).name}, line {last.lineno})"
 
 
-TOOLS: dict[str, Tool] = _in_order(_declared())
+TOOLS, BROKEN = find(studios)
+"""The tools by slug; and the modules that could not be loaded, with why: the staff's page and the checks say so."""
 
 
 class UnknownTool(BillingError):

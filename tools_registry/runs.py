@@ -22,7 +22,7 @@ from django.db import DatabaseError, DataError, transaction
 from django.db.models import Q
 
 from billing import clock, errors, ledger, steps
-from billing.models import Enrollment, IdempotencyKey, Plan, new_id
+from billing.models import Account, Enrollment, IdempotencyKey, Plan, new_id
 
 from . import pricing, registry, runner, studio
 from .models import ToolCost, ToolFile, ToolRun, ToolSwitch, Usual
@@ -92,6 +92,10 @@ class TooManyStops(errors.BillingError):
     can_retry = True
 
 
+NO_SUCH_PLAN = "The plan that this tool comes with is not there any more, so nobody can run it."
+NO_SUCH_PLAN_REASON = "Staff tied it to a plan that does not exist."
+
+
 # Quote
 
 
@@ -121,14 +125,17 @@ def allow(tool: Tool, account: UUID | None, user: Any) -> None:
     if switch.is_beta and not (user is not None and user.has_perm("tools_registry.use_beta_tools")):
         raise ToolInBeta(tool=tool.slug)
     if switch.plan_least and account is not None:
-        _refuse_small_plan(switch.plan_least, account)
+        _refuse_small_plan(tool.slug, switch.plan_least, account)
 
 
-def _refuse_small_plan(least: str, account: UUID) -> None:
+def _refuse_small_plan(tool: str, least: str, account: UUID) -> None:
     smallest = Plan.objects.filter(slug=least).first()
+    if smallest is None:
+        # The database asks for the plan; where it is gone all the same nobody is let in, rather than everybody.
+        raise ToolDisabled(NO_SUCH_PLAN, tool=tool, reason=NO_SUCH_PLAN_REASON)
     on = Enrollment.objects.filter(account_id=account, state__in=["trial", "active", "grace"]).select_related("plan")
     row = on.first()
-    if smallest is not None and (row is None or row.plan.price_minor < smallest.price_minor):
+    if row is None or row.plan.price_minor < smallest.price_minor:
         plan = row.plan.slug if row is not None else None
         said = f"This tool comes with {smallest.title} and larger plans. Nothing was started and nothing was charged."
         raise PlanTooLow(said, plan=plan, plan_least=least, upgrade_url=PLAN_PAGE)
@@ -308,7 +315,10 @@ def carry_out(run: ToolRun, of: Quote) -> ToolRun:
 
 
 def settle(run_id: UUID, result: studio.Result, ran: runner.Ran) -> ToolRun | None:
-    """The measured price is captured, and the result is there: one commit. None where the run had ended already."""
+    """The measured price is captured, and the result is there: one commit. None where the run had ended already.
+
+    Where credits are owed then, the result is kept back until nothing is: `release_after_debt`.
+    """
     with transaction.atomic(durable=True):
         run = _locked(run_id)
         if run is None:
@@ -327,7 +337,11 @@ def settle(run_id: UUID, result: studio.Result, ran: runner.Ran) -> ToolRun | No
         def record(done: list[ledger.Outcome]) -> None:
             run.entry_id = done[0].line.id
             run.ended_at = done[0].line.created_at
-            run.save(update_fields=[*_COUNTED, "state", "entry", "charged_amount", "result", "view", "ended_at"])
+            # Nobody takes a result with them while credits are owed: a payment may have been taken back meanwhile.
+            if not Account.objects.filter(id=run.account_id, debt__gt=0).exists():
+                run.released_at = run.ended_at
+            written = ("state", "entry", "charged_amount", "result", "view", "ended_at", "released_at")
+            run.save(update_fields=[*_COUNTED, *written])
             ToolFile.objects.bulk_create(
                 ToolFile(
                     account_id=run.account_id,
@@ -416,10 +430,19 @@ def sweep() -> int:
     return ended
 
 
+def release_after_debt() -> int:
+    """Results that were made while credits were owed are handed out once nothing is; how many."""
+    kept_back = ToolRun.objects.filter(state=State.SUCCEEDED, released_at=None, account__debt=0)
+    return kept_back.update(released_at=clock.Now())
+
+
 def forget_old() -> int:
-    """Results older than TOOL_RESULT_DAYS are deleted, with their files; runs and charges stay. How many."""
+    """Results handed out more than TOOL_RESULT_DAYS ago are deleted, with their files; runs and charges stay.
+
+    How many.
+    """
     before = clock.now() - timedelta(days=settings.TOOL_RESULT_DAYS)
-    old = ToolRun.objects.filter(state=State.SUCCEEDED, result__isnull=False, ended_at__lt=before)
+    old = ToolRun.objects.filter(state=State.SUCCEEDED, result__isnull=False, released_at__lt=before)
     ids = list(old.values_list("id", flat=True)[:1000])
     with transaction.atomic():
         ToolFile.objects.filter(run_id__in=ids).delete()
@@ -436,9 +459,9 @@ def of_account(account: UUID) -> Any:
 
 
 def files_of(runs: Iterable[ToolRun]) -> dict[UUID, list[ToolFile]]:
-    """Each run's files without their contents, by run. One query."""
+    """Each run's files without their contents, by run; none of what is kept back. One query."""
     found: dict[UUID, list[ToolFile]] = {}
-    ids = [run.id for run in runs]
+    ids = [run.id for run in runs if not run.is_kept_back]
     for one in ToolFile.objects.filter(Q(run_id__in=ids)).defer("content").order_by("name"):
         found.setdefault(one.run_id, []).append(one)
     return found

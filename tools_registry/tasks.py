@@ -6,8 +6,11 @@ from . import runs, usual
 
 
 def sweep() -> None:
-    """Runs whose machine is gone were given back, and results that are no longer kept are deleted."""
+    """Runs whose machine is gone were given back, what was kept back for a debt that is repaid is handed out, and
+    results that are no longer kept are deleted.
+    """
     runs.sweep()
+    runs.release_after_debt()
     while runs.forget_old():
         pass
 

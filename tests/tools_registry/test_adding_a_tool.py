@@ -40,6 +40,8 @@ def test_one_file_is_a_tool_that_is_listed_priced_run_and_charged(tmp_path: Path
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT, checkout, ignore=LEFT_OUT)
     (checkout / "tools_registry" / "studios" / "data" / "words.py").write_text(source())
+    # The one beside it cannot be loaded, which keeps nothing else from its people.
+    (checkout / "tools_registry" / "studios" / "data" / "half_done.py").write_text("import not_installed_yet\n")
     up = Instance(tmp_path / "data", root=checkout).start()
     try:
         up.ready()
@@ -68,5 +70,9 @@ def test_one_file_is_a_tool_that_is_listed_priced_run_and_charged(tmp_path: Path
         assert covered["is_whole"]
         assert "data-studio/words" not in covered["never_charged"]
         assert "clean" in up.command("reconcile").stdout
+
+        assert "1 could not be loaded." in up.get("/readyz")[1]["checks"]["tools"]
+        assert asked(f"{up.url}/webhooks/stripe", body={})[0] == 400, "money comes in all the same"
+        assert "half_done cannot be loaded. ModuleNotFoundError" in up.command("check").stderr
     finally:
         up.stop()

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tools_registry import fields, registry
+from billing import clock as ledger_clock
+from billing.models import Alert
+from generations import monitoring
+from tools_registry import checks, fields, registry
+from tools_registry.studios.dev import cost
 
 PROMPT = {"prompt": "A boat"}
 
@@ -88,3 +97,72 @@ def test_a_text_that_may_be_left_out_may_be_left_empty(audience: str) -> None:
 
 def test_texts_are_read_and_the_rest_is_watched() -> None:
     assert {slug for slug, of in registry.OPERATIONS.items() if of.is_text} == {"ai/script", "ai/threads"}
+
+
+# A module that cannot be loaded
+
+
+WHOLE = "from dataclasses import replace\nfrom tools_registry.studios.dev.cost import TOOL as cost\n"
+BROKEN = {
+    "no_such": "import no_such_library_at_all\n",
+    "odd": "def run(:\n",
+    "unsure": "raise ValueError('The\\ntable is empty.')\n",
+    "wilful": "import sys\nsys.exit(3)\n",
+    "wrong": WHOLE + "TOOL = replace(cost, slug='nowhere/wrong')\n",
+    "twin": WHOLE + "TOOL = replace(cost, slug='dev-studio/whole')\n",
+}
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A studio with one whole tool, a module without any, and several that cannot be loaded."""
+    for floor in ("rooms_of_test", "rooms_of_test/attic", "rooms_of_test/cellar"):
+        (tmp_path / floor).mkdir()
+        (tmp_path / floor / "__init__.py").touch()
+    (tmp_path / "rooms_of_test" / "cellar" / "__init__.py").write_text("raise OSError('flooded')\n")
+    (tmp_path / "rooms_of_test" / "attic" / "a_whole.py").write_text(
+        WHOLE + "TOOL = replace(cost, slug='dev-studio/whole')\n"
+    )
+    (tmp_path / "rooms_of_test" / "attic" / "plain.py").touch()
+    for name, source in BROKEN.items():
+        (tmp_path / "rooms_of_test" / "attic" / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("rooms_of_test")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rooms_of_test"]:
+        del sys.modules[name]
+
+
+def test_a_module_that_cannot_be_loaded_keeps_no_other_out_and_says_why(studio: ModuleType) -> None:
+    tools, broken = registry.find(studio)
+    assert list(tools) == ["dev-studio/whole"]
+    attic = "rooms_of_test.attic"
+    assert set(broken) == {f"{attic}.{name}" for name in BROKEN} | {"rooms_of_test.cellar"}
+    assert broken[f"{attic}.no_such"].startswith("ModuleNotFoundError: No module named 'no_such_library_at_all' (")
+    assert broken[f"{attic}.unsure"] == "ValueError: The table is empty. (unsure.py, line 1)"
+    assert broken[f"{attic}.wilful"].startswith("SystemExit: 3")
+    assert broken[f"{attic}.odd"].startswith("SyntaxError")
+    assert broken[f"{attic}.twin"] == f"It declares dev-studio/whole, as {attic}.a_whole does."
+    assert broken["rooms_of_test.cellar"].startswith("OSError: flooded")
+
+
+def test_every_shipped_module_is_loaded() -> None:
+    assert registry.BROKEN == {}
+    assert checks.every_tool_is_loaded(None) == checks.no_tool_is_left_out(None) == []
+    assert cost.TOOL is registry.TOOLS[cost.TOOL.slug]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_staff_are_told_of_what_was_left_out(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+    monkeypatch.setitem(registry.BROKEN, "studios.dev.security", "ImportError: no bandit")
+    (warning,), (error,) = checks.every_tool_is_loaded(None), checks.no_tool_is_left_out(None)
+    assert (warning.is_serious(), error.is_serious()) == (False, True), "the desk starts; `check --deploy` does not pass"
+    assert warning.msg == error.msg == "studios.dev.security cannot be loaded. ImportError: no bandit"
+    assert "1 could not be loaded." in client.get("/readyz").json()["checks"]["tools"]
+    monitoring.watch()
+    alert = Alert.objects.get(name="tool_left_out")
+    assert (alert.key, alert.cleared_at) == ("studios.dev.security", None)
+    monkeypatch.delitem(registry.BROKEN, "studios.dev.security")
+    monitoring.watch()
+    alert.refresh_from_db()
+    assert alert.cleared_at is not None
+    assert alert.cleared_at <= ledger_clock.now()

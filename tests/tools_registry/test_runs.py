@@ -15,12 +15,13 @@ from django.db import DatabaseError, connection, transaction
 
 from billing import clock as ledger_clock
 from billing import errors, ledger, plans
-from billing.models import new_id
+from billing.models import Plan, new_id
 from billing.reconcile import reconcile
 from tests.billing.purse import Purse
 from tests.conftest import Clock
 from tests.tools_registry.probes import functions
 from tools_registry import pricing, registry, runner, runs, tasks
+from tools_registry.checks import every_least_plan_is_there
 from tools_registry.fields import Choice, Document, InvalidInputs
 from tools_registry.models import ToolCost, ToolFile, ToolRun, ToolSwitch
 from tools_registry.runner.client import QUEUE_SECONDS_MAX
@@ -249,6 +250,32 @@ def test_switches_bind(probe: Tool, purse: Purse, switch: dict[str, Any], code: 
     assert refused.value.code == code
 
 
+def test_a_plan_that_is_not_there_cannot_be_named_or_taken_away(probe: Tool) -> None:
+    plans.install()
+    with pytest.raises(DatabaseError, match="tool_switch_plan_exists"), transaction.atomic():
+        ToolSwitch.objects.create(tool=PROBE.slug, changed_at=ledger_clock.now(), plan_least="platinum")
+    row = ToolSwitch.objects.create(tool=PROBE.slug, changed_at=ledger_clock.now(), plan_least="pro")
+    with pytest.raises(DatabaseError, match="tool_switch_plan_exists"), transaction.atomic():
+        Plan.objects.filter(slug="pro").delete()
+    with pytest.raises(DatabaseError, match="tool_switch_plan_exists"), transaction.atomic():
+        Plan.objects.filter(slug="pro").update(slug="professional")
+    ToolSwitch.objects.filter(pk=row.pk).update(plan_least="")
+    Plan.objects.filter(slug="pro").delete()
+
+
+def test_a_plan_that_is_gone_all_the_same_lets_nobody_in(probe: Tool, purse: Purse) -> None:
+    plans.install()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        ToolSwitch.objects.create(tool=PROBE.slug, changed_at=ledger_clock.now(), plan_least="platinum")
+    with pytest.raises(runs.ToolDisabled, match="The plan that this tool comes with is not there any more"):
+        runs.allow(PROBE, purse.id, User.objects.create_user("nobody"))
+    (error,) = every_least_plan_is_there(None, databases=["default"])
+    assert (error.id, PROBE.slug in error.msg, "platinum" in error.msg) == ("holdfast.E023", True, True)
+    ToolSwitch.objects.update(plan_least="pro")
+    assert every_least_plan_is_there(None, databases=["default"]) == []
+
+
 def test_testers_may_run_what_is_in_beta(probe: Tool, purse: Purse) -> None:
     ToolSwitch.objects.create(tool=PROBE.slug, changed_at=ledger_clock.now(), is_beta=True)
     user = User.objects.create_user("tester")
@@ -415,3 +442,78 @@ def test_a_run_is_lost_only_after_it_could_have_ended(probe: Tool, purse: Purse)
     longest = 2 * (QUEUE_SECONDS_MAX + PROBE.bounds["seconds"])
     assert made.lost_at - made.created_at > timedelta(seconds=longest)
     assert made.lost_at < purse.hold(made.hold_id).expires_at
+
+
+# Debt that arises while it runs
+
+
+def in_debt(purse: Purse) -> tuple[ToolRun, runs.Quote]:
+    """A run that is on while the bank takes back what its account was paid with and had spent."""
+    purse.grant(10 * CREDIT, payment="pi_1")
+    made, of = start(purse)
+    purse.charge(purse.available)
+    payment = purse.payment("pi_1")
+    ledger.claw_back(purse.id, payment=payment, id=payment, amount=10 * CREDIT)
+    assert purse.account.debt == 10 * CREDIT
+    return made, of
+
+
+def test_what_is_made_while_credits_are_owed_is_kept_back_until_nothing_is(probe: Tool, purse: Purse) -> None:
+    made, of = in_debt(purse)
+    ended = runs.carry_out(made, of)
+    assert (ended.state, ended.charged_amount, ended.is_kept_back) == ("succeeded", 3 * CREDIT, True)
+    owed = purse.account.debt
+    assert owed > 0, "what was left of the hold repaid a part"
+    tasks.sweep()
+    assert ToolRun.objects.get(id=made.id).is_kept_back
+    purse.grant(owed - 1)
+    tasks.sweep()
+    assert ToolRun.objects.get(id=made.id).is_kept_back
+    purse.grant(1)
+    tasks.sweep()
+    ended.refresh_from_db()
+    assert not ended.is_kept_back
+    assert ended.result == {"how": "well", "bytes": 0}
+    assert reconcile().is_clean
+
+
+def test_what_was_delivered_stays_so_whatever_is_owed_later(probe: Tool, purse: Purse) -> None:
+    purse.grant(10 * CREDIT, payment="pi_1")
+    ended = run(purse)
+    purse.charge(purse.available)
+    payment = purse.payment("pi_1")
+    ledger.claw_back(purse.id, payment=payment, id=payment, amount=10 * CREDIT)
+    tasks.sweep()
+    ended.refresh_from_db()
+    assert (purse.account.debt, ended.is_kept_back) == (10 * CREDIT, False)
+
+
+def test_the_database_hands_out_nothing_while_credits_are_owed(probe: Tool, purse: Purse) -> None:
+    running, _ = start(purse, owner="user:2")
+    with pytest.raises(DatabaseError, match="tool_run_released_when_it_succeeded"), transaction.atomic():
+        ToolRun.objects.filter(id=running.id).update(released_at=ledger_clock.Now())
+    made, of = in_debt(purse)
+    runs.carry_out(made, of)
+    with pytest.raises(DatabaseError, match="tool_run_released_when_nothing_is_owed"), transaction.atomic():
+        ToolRun.objects.filter(id=made.id).update(released_at=ledger_clock.Now())
+    purse.grant(purse.account.debt)
+    tasks.sweep()
+    with pytest.raises(DatabaseError, match="tool_run_is_released_once"), transaction.atomic():
+        ToolRun.objects.filter(id=made.id).update(released_at=None)
+
+
+def test_what_is_kept_back_is_kept_until_its_days_after_it_was_delivered(
+    probe: Tool, purse: Purse, clock: Clock, settings: Any
+) -> None:
+    made, of = in_debt(purse)
+    runs.carry_out(made, of)
+    clock.advance(days=settings.TOOL_RESULT_DAYS + 1)
+    tasks.sweep()
+    purse.grant(purse.account.debt)
+    tasks.sweep()
+    made.refresh_from_db()
+    assert (made.is_kept_back, made.result is None) == (False, False)
+    clock.advance(days=settings.TOOL_RESULT_DAYS + 1)
+    tasks.sweep()
+    made.refresh_from_db()
+    assert made.result is None

@@ -52,6 +52,16 @@ def test_the_page_lists_every_tool_with_how_it_fared_and_the_coverage(staff: Col
     assert "Prices without a tool 0" in words
 
 
+def test_the_page_begins_with_what_could_not_be_loaded(
+    staff: Colleague, catalogue: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "could not be loaded" not in said(staff.get(TOOLS))
+    monkeypatch.setitem(registry.BROKEN, "tools_registry.studios.dev.security", "ImportError: no bandit")
+    words = said(staff.get(TOOLS))
+    assert "Tools that could not be loaded" in words
+    assert "tools_registry.studios.dev.security ImportError: no bandit" in words
+
+
 def test_its_page_costs_as_many_queries_with_many_runs_as_with_few(staff: Colleague, switch: ToolSwitch) -> None:
     purse = Purse()
     purse.grant(1000 * CREDIT)
@@ -112,6 +122,14 @@ def test_a_switch_is_turned_once_and_the_trail_says_who_and_why(
     trail = Audit.objects.get(act=name, is_refusal=False)
     assert trail.subject == f"tool:{BURNER.slug}"
     assert trail.facts["reason"] == "Because the customer asked."
+
+
+def test_a_plan_that_is_not_there_is_not_chosen(staff: Colleague, switch: ToolSwitch) -> None:
+    plans.install()
+    refused = staff.does_at(act(switch, "choose_plan"), plan="platinum")
+    assert "platinum is not one of the available choices" in said(refused)
+    switch.refresh_from_db()
+    assert switch.plan_least == ""
 
 
 def test_who_may_not_turns_nothing(switch: ToolSwitch) -> None:

@@ -231,6 +231,7 @@ class ToolSwitchAdmin(WithActs, ReadOnly):
             "warnings": [] if covered is not None and fared is not None and drifts is not None else [TOO_MANY],
             "figures": _sums(fared) if fared is not None else [],
             "sections": [
+                *_left_out(),
                 *(_studio(slug, title, rows, fared or {}, drifts or {}) for slug, title in STUDIOS.items()),
                 *([_coverage(covered)] if covered is not None else []),
             ],
@@ -331,6 +332,8 @@ def run_tag(run: ToolRun) -> Any:
     """How a run ended."""
     if run.stopped_by:
         return tag(f"stopped: {run.get_stopped_by_display()}", "bad")
+    if run.is_kept_back:
+        return tag("kept back: credits are owed", "wait")
     return tag(run.state, {"succeeded": "ok", "running": "wait"}.get(run.state, ""))
 
 
@@ -378,6 +381,12 @@ def _studio(
         empty="No tool of this studio is installed.",
         numbers=frozenset({3, 4, 5, 6}),
     )
+
+
+def _left_out() -> list[Section]:
+    """The modules that could not be loaded, and why; no section where every one could."""
+    rows = [[code(module), text(why)] for module, why in registry.BROKEN.items()]
+    return [Section("Tools that could not be loaded", ("Module", "Why"), rows)] if rows else []
 
 
 def who_tag(row: ToolSwitch) -> Any:

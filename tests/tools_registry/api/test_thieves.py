@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from billing import clock as ledger_clock
-from billing import credits, ledger
-from billing.models import Entry
+from billing import credits, ledger, throttles
+from billing.models import Entry, Payment
 from billing.reconcile import reconcile
 from tests.billing.api.test_amounts import is_in_shape
 from tests.people import Answer, Caller, Person
 from tests.tools_registry.api.conftest import RUN, written
 from tests.tools_registry.test_runs import PROBE, RATES
-from tools_registry import runner, runs
+from tools_registry import runner, runs, tasks
 from tools_registry.models import ToolCost, ToolRun
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("probe")]
@@ -134,8 +136,12 @@ def test_a_free_estimate_runs_nothing(owner: Person) -> None:
     assert written() == before
 
 
-def test_a_page_takes_so_many_runs_a_minute(owner: Person, settings: Any) -> None:
+def test_a_page_takes_so_many_runs_a_minute(
+    owner: Person, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.API_WRITES_PER_MINUTE = 2
+    now = time.time()  # no minute ends between two of them
+    monkeypatch.setattr(throttles, "time", SimpleNamespace(time=lambda: now))
     browser = owner.browser()
     answers = [
         browser.post(PAGE, {"inputs": '{"how": "refuse"}', "key": f"{n}"}, headers={"X-Part": "outcome"})
@@ -176,3 +182,42 @@ def test_an_answer_in_another_kind_is_refused_before_the_run(owner: Person) -> N
     before = written()
     assert owner.calls().post(RUN, {}, accept="text/html").status == 406
     assert written() == before
+
+
+def owes(person: Person) -> None:
+    """The bank takes back what the account was paid with and has spent."""
+    ledger.charge(person.account, amount=person.purse.available)
+    payment = Payment.objects.get(account=person.account)
+    ledger.claw_back(person.account, payment=payment.id, id=payment.id, amount=payment.granted)
+
+
+def test_what_a_run_made_while_a_payment_was_taken_back_is_handed_out_when_nothing_is_owed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    person = Person("dora@people.test")
+    person.grant("50", payment="pi_1")
+    caller, browser = person.calls(), person.browser()
+    with monkeypatch.context() as patch:
+        meanwhile(patch, lambda: owes(person))
+        answer = caller.post(RUN, {"how": "well"})
+    assert answer.status == 200, answer
+    assert (answer["state"], answer["result"], answer["files"]) == ("succeeded", None, [])
+    assert (answer["error"]["code"], answer["purchase_url"]) == ("account_in_debt", "/account/credits")
+    assert "handed out by itself" in answer["error"]["message"]
+    run = ToolRun.objects.get()
+    of_run, file, page = f"/api/tool-runs/{run.id}", f"/api/tool-runs/{run.id}/files/said.csv", f"/studio/runs/{run.id}"
+    assert caller.get(of_run)["result"] is None
+    assert caller.get(file).status == 404
+    assert caller.get("/api/tool-runs")["results"][0]["files"] == []
+    shown = browser.get(page).content.decode()
+    assert "Made, and kept back" in shown
+    assert 'href="/account/credits">Settle what is owed' in shown
+    assert "said.csv" not in shown
+
+    person.grant(credits.format(person.purse.debt))
+    tasks.sweep()
+    assert caller.get(of_run)["result"] == {"how": "well", "bytes": 0}
+    assert (caller.get(of_run)["error"], caller.get(of_run)["purchase_url"]) == (None, None)
+    assert caller.get(file).response.content == b"how\nwell\n"
+    assert "said.csv" in browser.get(page).content.decode()
+    assert reconcile().is_clean
