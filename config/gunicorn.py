@@ -4,11 +4,12 @@ import gc
 import signal
 
 from config.parent_death import forks_end_with_us
+from config.settings import WEB_THREADS
 from generations import providers
 
 wsgi_app = "config.wsgi:application"
 worker_class = "gthread"
-threads = 8
+threads = WEB_THREADS
 preload_app = True
 timeout = 60
 graceful_timeout = 1

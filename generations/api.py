@@ -19,7 +19,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from billing import audit, errors, idempotency, people, refusals, statement, throttles
+from billing import audit, errors, idempotency, people, refusals, seats, statement, throttles
 from billing.models import new_id
 from billing.rest import AmountField, MomentField, PageQuery, Strict, TextField, View, page, read, read_query
 from billing.schema import describe
@@ -488,7 +488,9 @@ class Generate(View):
             throttles.give_back(request)
         seconds = _seconds_to_wait(request)
         if seconds:
-            _wait(job.id, seconds)
+            with seats.one() as has_seat:
+                seconds = seconds if has_seat else 0  # a preference, and others are waiting
+                _wait(job.id, seconds)
         shown = _show_kept(_jobs(self.account).get(id=job.id)) if is_repeat or seconds else show(job, [])
         headers = {"Idempotent-Replayed": "true"} if is_repeat else {}
         if seconds:

@@ -366,7 +366,7 @@ class Run(View):
         inputs, sent = _read(request)
         key = idempotency.key_of(request, status=200, made=new_id(), body=[inputs, uploads.digests(sent)])
         quote = runs.quote(self.tool, inputs, sent)
-        started = runs.start(
+        started = runs.complete(
             self.account,
             quote,
             actor=people.actor_of(request),
@@ -380,7 +380,6 @@ class Run(View):
             if run.state == State.RUNNING:
                 raise errors.RequestInProgress
         else:
-            run = runs.carry_out(run, quote)
             record(request, run)
         return _answer(run, request, is_repeat)
 
@@ -443,6 +442,7 @@ _REFUSES = (
     errors.TooManyOpenHolds,
     errors.SpendLimitReached,
     errors.InsufficientCredits,
+    runs.StudioBusy,
 )
 
 

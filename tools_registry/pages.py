@@ -205,7 +205,7 @@ def _run(request: Any, of: Tool, inputs: Any) -> HttpResponse:
         throttles.count_write(request)
         runs.allow(of, account, request.user)
         quote = runs.quote(of, inputs, sent)
-        started = runs.start(
+        started = runs.complete(
             account,
             quote,
             actor=people.actor_of(request),
@@ -224,7 +224,6 @@ def _run(request: Any, of: Tool, inputs: Any) -> HttpResponse:
         return _answer(request, of, inputs, {"refusal": _refusal(refusal, account, of)}, status=refusal.status)
     run = started.run
     if started.repeated_status is None:
-        run = runs.carry_out(run, quote)
         record(request, run)
     if run.state == State.REFUSED:
         return _wrong(request, of, inputs, run.wrong or {}, run)
@@ -336,7 +335,7 @@ def _tool_page(
             "has_documents": bool(of.documents),
         },
         "controls": drafting.draw(of.fields, draft, (shown or {}).get("wrong") or {}),
-        "for_script": _for_script(of, is_given),
+        "for_script": _for_script(request, of, is_given),
         "estimate": _estimate(request, of, _bytes_of(draft or shelf.example_of(of))),
         "outcome": _said(of, shown or {}),
         "new_key": str(new_id()),
@@ -349,7 +348,7 @@ def _bytes_of(draft: Mapping[str, Any]) -> int:
     return len(json.dumps(draft, default=str))
 
 
-def _for_script(of: Tool, is_given: bool) -> dict[str, Any]:
+def _for_script(request: Any, of: Tool, is_given: bool) -> dict[str, Any]:
     """What the page's script is told. `is_given`: the form has something in it that a kept draft must not replace."""
     files = {}
     for field, (name, content) in of.example_files.items():
@@ -358,6 +357,7 @@ def _for_script(of: Tool, is_given: bool) -> dict[str, Any]:
             files[field] = {"name": name, "text": content.decode("utf-8", "replace")}
     return {
         "slug": of.slug,
+        "person": str(request.user.pk or ""),  # whose draft it keeps
         "mode": of.mode,
         "url": runs.page_of(of),
         "noun": of.noun,

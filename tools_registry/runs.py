@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import DatabaseError, DataError, transaction
 from django.db.models import Q
 
-from billing import clock, errors, ledger, steps
+from billing import clock, errors, ledger, seats, steps
 from billing.models import Account, Enrollment, IdempotencyKey, Plan, new_id
 
 from . import pricing, registry, runner, studio
@@ -91,6 +91,17 @@ class TooManyStops(errors.BillingError):
     action = "Wait as long as Retry-After says, and try with something smaller."
     can_retry = True
 
+
+class StudioBusy(errors.BillingError):
+    code = "studio_busy"
+    status = 503
+    sentence = "The studio is busy at the moment. Nothing was started and nothing was charged."
+    reason = "As many tools are running as this machine can look after at once."
+    action = "Wait as long as Retry-After says, then try again."
+    can_retry = True
+
+
+BUSY_SECONDS = 5
 
 NO_SUCH_PLAN = "The plan that this tool comes with is not there any more, so nobody can run it."
 NO_SUCH_PLAN_REASON = "Staff tied it to a plan that does not exist."
@@ -192,12 +203,30 @@ class Started:
     repeated_status: int | None = None
 
 
+def complete(account: UUID, of: Quote, **terms: Any) -> Started:
+    """`start` and `carry_out` in one of this process's seats for what takes long; what was run before is not run again.
+
+    Raises what `start` raises.
+    """
+    with seats.one() as has_seat:
+        started = start(account, of, **terms, has_seat=has_seat)
+        return started if started.repeated_status is not None else Started(carry_out(started.run, of))
+
+
 def start(
-    account: UUID, of: Quote, *, actor: str, owner: str, user: int | None = None, key: ledger.Key | None = None
+    account: UUID,
+    of: Quote,
+    *,
+    actor: str,
+    owner: str,
+    user: int | None = None,
+    key: ledger.Key | None = None,
+    has_seat: bool = True,
 ) -> Started:
     """The hold is placed and the run recorded, both or neither, in one commit. `key.made` is the run's id.
 
-    Holds the price at the hard limits. Raises ToolAlreadyRunning, then TooManyStops, then the ledger's refusals.
+    Holds the price at the hard limits. Raises ToolAlreadyRunning, then TooManyStops, then the ledger's refusals, then
+    StudioBusy.
     """
     run_id = key.made if key is not None else new_id()
     if key is None or not _is_known(account, key):
@@ -240,6 +269,8 @@ def start(
         run.lost_at = run.created_at + timedelta(seconds=lifetime)
         # Two that set out together have both passed the first look; the account's lock lets the second see the first.
         _refuse_second(account, owner)
+        if not has_seat:
+            raise StudioBusy(retry_after_seconds=BUSY_SECONDS)
         run.save(force_insert=True)
 
     with transaction.atomic(durable=True):

@@ -9,7 +9,9 @@
    time[data-as="ago|clock|time|day|moment"]     is told in the reader's own zone
    output[data-of="id"], data-count="id"   shows a range's value, counts a text's characters
    video, img[data-again="url"]            when its link has grown old, is fetched again with a new one
-   form[data-once]                         is sent once, however often the button is pressed */
+   form[data-once]                         is sent once, however often the button is pressed
+   form[data-forgets]                      when it is sent, every draft is gone from this browser
+   body[data-person]                       whose drafts may stay in this browser */
 (function () {
   "use strict";
   var root = document.documentElement;
@@ -29,6 +31,21 @@
       if (theme === "system") localStorage.removeItem("theme"); else localStorage.setItem("theme", theme);
     } catch (refused) { /* it holds for this page only */ }
     showTheme();
+  }
+
+  /* Drafts of tools, which studio/page.js keeps: each is of one person, or of nobody, who was not signed in */
+  function forgetDrafts(isForgotten) {
+    try {
+      Object.keys(localStorage).forEach(function (key) {
+        if (key.indexOf("studio draft ") !== 0) return;
+        var found = /^studio draft of (\w+): /.exec(key);
+        if (isForgotten(found ? found[1] : "")) localStorage.removeItem(key);
+      });
+    } catch (refused) { /* storage is off: nothing was kept */ }
+  }
+  function forgetOthers() {
+    var person = document.body.dataset.person;
+    forgetDrafts(function (whose) { return !whose || (person && whose !== person && whose !== "nobody"); });
   }
 
   /* Times: the server writes UTC, the reader sees their own clock; the title keeps the exact moment. */
@@ -146,6 +163,10 @@
   document.addEventListener("input", function () { counts(); });
   document.addEventListener("submit", function (event) {
     var form = event.target;
+    if (form.matches("form[data-forgets]")) {
+      document.dispatchEvent(new Event("forgotten"));
+      forgetDrafts(function () { return true; });
+    }
     if (!form.matches("form[data-once]") || event.defaultPrevented) return;
     if (form.dataset.sent) { event.preventDefault(); return; }
     form.dataset.sent = "yes";
@@ -187,6 +208,7 @@
   });
 
   function start() {
+    forgetOthers();
     showTheme();
     tellTimes();
     raise();

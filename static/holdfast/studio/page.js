@@ -5,7 +5,10 @@ import { draw, save } from "studio/blocks";
 
 const tool = JSON.parse(document.getElementById("tool").textContent);
 const form = document.getElementById("draft");
-const DRAFT = "studio draft " + tool.slug;
+/* A draft is its person's: whoever sits here next does not see it. Who signs in to run what they wrote takes it along. */
+const draftOf = person => `studio draft of ${person || "nobody"}: ${tool.slug}`;
+const DRAFT = draftOf(tool.person);
+const TAKEN_ALONG = "studio draft taken along";
 const DRAFT_LETTERS_MAX = 2000000;
 const JSON_BYTES_MAX = 900000;
 /* Longer than this a text is not put into a field, which would be slow; it stays a file. */
@@ -468,7 +471,11 @@ form.addEventListener("click", event => {
 
 /* The draft */
 
+let isForgotten = false;
+document.addEventListener("forgotten", () => { isForgotten = true; });
+
 function keep(values) {
+  if (isForgotten) return;
   try {
     const text = JSON.stringify(values);
     if (text.length <= DRAFT_LETTERS_MAX) localStorage.setItem(DRAFT, text);
@@ -476,8 +483,24 @@ function keep(values) {
 }
 function clearKept() { try { localStorage.removeItem(DRAFT); } catch (refused) { /* there is none */ } }
 function kept() {
-  try { return JSON.parse(localStorage.getItem(DRAFT)); } catch (refused) { return null; }
+  try {
+    takeAlong();
+    return JSON.parse(localStorage.getItem(DRAFT));
+  } catch (refused) { return null; }
 }
+/* What was written before signing in: it goes before an older draft where its writer went to sign in from this page. */
+function takeAlong() {
+  const written = tool.person && localStorage.getItem(draftOf(""));
+  if (!written) return;
+  const isAsked = sessionStorage.getItem(TAKEN_ALONG) === tool.slug;
+  if (isAsked || !localStorage.getItem(DRAFT)) localStorage.setItem(DRAFT, written);
+  localStorage.removeItem(draftOf(""));
+  sessionStorage.removeItem(TAKEN_ALONG);
+}
+document.addEventListener("click", event => {
+  if (tool.person || !event.target.closest("a[data-takes-along]")) return;
+  try { sessionStorage.setItem(TAKEN_ALONG, tool.slug); } catch (refused) { /* then there is no draft either */ }
+});
 function tell(words) {
   const line = document.getElementById("kept");
   line.textContent = words;

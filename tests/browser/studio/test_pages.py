@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import CAREFUL, EMPTY, PASSWORD, PHONE, Visit
+from tests.browser.conftest import CAREFUL, EMPTY, PASSWORD, PHONE, Visit, sign_in
 from tests.browser.test_every_page import is_dark, look_over
 from tests.instance import Instance
 from tools_registry import registry
@@ -172,6 +172,38 @@ def test_whoever_is_not_signed_in_is_led_to_it_and_back_to_the_draft(visit: Visi
     ready(page)
     expect(page.locator('[data-document="table"] textarea')).not_to_have_value("")
     expect(page.get_by_role("button", name=re.compile("Run for at most"))).to_be_enabled()
+
+
+DRAFTS = "Object.keys(localStorage).filter(key => key.startsWith('studio draft')).map(key => localStorage[key])"
+
+
+def test_a_draft_is_of_its_person_and_gone_when_they_sign_out(visit: Visit) -> None:
+    page = visit(QUALITY)
+    paper = page.locator('[data-document="table"] textarea')
+    ready(page)
+    paper.fill("id,name\n1,nobody")
+    page.get_by_role("link", name="Sign in to run it").click()
+    page.wait_for_url("**/accounts/login/**")
+    sign_in(page, CAREFUL)
+    page.goto(QUALITY)
+    ready(page)
+    expect(paper).to_have_value("id,name\n1,nobody")
+    paper.fill("id,name\n1,secret")
+    page.evaluate("localStorage.setItem('studio draft of 999999: data-studio/quality', '{\"table\": \"of another\"}')")
+    page.evaluate("localStorage.setItem('studio draft data-studio/quality', '{\"table\": \"by an older version\"}')")
+    page.goto("/studio")
+    (kept,) = page.evaluate(DRAFTS)
+    assert "1,secret" in kept, "what is of others went"
+
+    page.goto(QUALITY)
+    ready(page)
+    page.locator("details.menu summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign in").wait_for()
+    assert page.evaluate(DRAFTS) == []
+    page.goto(QUALITY)
+    ready(page)
+    expect(paper).to_have_value("")
 
 
 @pytest.mark.parametrize("tool", registry.TOOLS.values(), ids=lambda tool: tool.slug)

@@ -426,6 +426,13 @@ def test_the_answer_waits_as_long_as_is_preferred(owner: Person, monkeypatch: py
     assert "Preference-Applied" not in owner.calls().post(GENERATE, VIDEO).headers
 
 
+def test_nothing_waits_where_as_many_wait_already_as_may(owner: Person, settings: Any) -> None:
+    settings.LONG_REQUESTS_AT_ONCE = 0
+    answer = owner.calls().post(GENERATE, VIDEO, prefer="wait=20")
+    assert (answer.status, answer["state"]) == (202, "queued")
+    assert "Preference-Applied" not in answer.headers
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_wait_ends_with_the_job_and_holds_no_transaction(
     transactional_db: None, prices: None, monkeypatch: pytest.MonkeyPatch

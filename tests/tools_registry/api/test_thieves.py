@@ -15,6 +15,7 @@ from billing import clock as ledger_clock
 from billing import credits, ledger, throttles
 from billing.models import Entry, Payment
 from billing.reconcile import reconcile
+from config import gunicorn
 from tests.billing.api.test_amounts import is_in_shape
 from tests.people import Answer, Caller, Person
 from tests.tools_registry.api.conftest import RUN, written
@@ -221,3 +222,44 @@ def test_what_a_run_made_while_a_payment_was_taken_back_is_handed_out_when_nothi
     assert caller.get(file).response.content == b"how\nwell\n"
     assert "said.csv" in browser.get(page).content.decode()
     assert reconcile().is_clean
+
+
+# Who takes long keeps nobody waiting who does not
+
+
+def test_a_studio_that_is_full_says_so_and_everything_else_is_answered(
+    owner: Person, stranger: Person, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.LONG_REQUESTS_AT_ONCE = 1
+    stranger.grant("50")
+    second, page = stranger.calls(), stranger.browser()
+    answers: list[Any] = []
+
+    def others() -> None:
+        answers.append(second.post(RUN, {"how": "well"}))
+        answers.append(page.post(PAGE, {"inputs": "{}", "key": "a"}, headers={"X-Part": "outcome"}))
+        answers.append(second.get("/api/credits/balance"))
+        answers.append(second.post("/webhooks/stripe", {}))
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, others)
+        assert owner.calls().post(RUN, {"how": "well"}).status == 200
+    full, shown, balance, webhook = answers
+    assert (full.status, full.code, full.headers["Retry-After"]) == (503, "studio_busy", "5"), full
+    assert is_in_shape(full)
+    assert (shown.status_code, "The studio is busy" in shown.content.decode()) == (503, True)
+    assert (balance.status, balance["held"], webhook.status) == (200, "0", 400)
+    assert ToolRun.objects.count() == 1
+    assert second.post(RUN, {"how": "well"}).status == 200, "the seat is free again"
+    assert reconcile().is_clean
+
+
+def test_a_seat_is_free_again_however_a_run_ends(owner: Person, settings: Any) -> None:
+    settings.LONG_REQUESTS_AT_ONCE = 1
+    caller = owner.calls()
+    for how, status in (("refuse", 422), ("break", 500), ("badly", 422), ("well", 200)):
+        assert caller.post(RUN, {"how": how}).status == status
+
+
+def test_what_takes_long_leaves_threads_for_what_does_not(settings: Any) -> None:
+    assert 0 < settings.LONG_REQUESTS_AT_ONCE <= gunicorn.threads - 4
