@@ -18,7 +18,7 @@ _taken = 0
 @contextmanager
 def one() -> Iterator[bool]:
     """Whether there was a seat; if so it is taken inside, and free again afterwards. Nobody waits for one."""
-    global _taken  # noqa: PLW0603 (counted for the whole process)
+    global _taken
     with _lock:
         has_seat = _taken < settings.LONG_REQUESTS_AT_ONCE
         _taken += has_seat

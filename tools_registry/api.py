@@ -243,10 +243,9 @@ def _show(run: ToolRun, files: list[ToolFile]) -> dict[str, Any]:
     plain = ("id", "tool", "state", "estimate_min", "estimate_typical", "estimate_max", "created_at", "ended_at")
     shown = {name: getattr(run, name) for name in plain}
     refusal = _refusal_of(run)
-    kept_back = {}
+    error = {"code": refusal.code, "message": refusal.message} if refusal is not None else None
     if run.is_kept_back:
         error = {"code": errors.AccountInDebt.code, "message": explain.KEPT_BACK}
-        kept_back = {"error": error, "purchase_url": refusals.PURCHASE_URL}
     return shown | {
         "usage": _usage(run),
         "credits": {
@@ -264,10 +263,10 @@ def _show(run: ToolRun, files: list[ToolFile]) -> dict[str, Any]:
             }
             for one in files
         ],
-        "error": {"code": refusal.code, "message": refusal.message} if refusal is not None else None,
-        "purchase_url": None,
+        "error": error,
+        "purchase_url": refusals.PURCHASE_URL if run.is_kept_back else None,
         "page_url": f"/studio/runs/{run.id}",
-    } | kept_back
+    }
 
 
 def _usage(run: ToolRun) -> dict[str, float] | None:

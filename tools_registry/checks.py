@@ -56,7 +56,9 @@ def no_tool_is_left_out(app_configs: Any, **_: Any) -> list[CheckMessage]:
     return [Error(said, hint=LEFT_OUT, id="holdfast.E022") for said in _left_out()]
 
 
-LEFT_OUT = "Its tool is left out of the studio until the module can be loaded; everything else runs. Mend it and restart."
+LEFT_OUT = (
+    "Its tool is left out of the studio until the module can be loaded; everything else runs. Mend it and restart."
+)
 
 
 def _left_out() -> list[str]:

@@ -234,7 +234,7 @@ def operation(slug: Any) -> Operation:
 
 
 def find(root: ModuleType) -> tuple[dict[str, Tool], dict[str, str]]:
-    """The tools of the modules two floors below `root`, by slug in the studio's order; and why a module has none to give.
+    """The tools of the modules two floors below `root`, by slug in order; and why a module has none to give.
 
     A module that cannot be loaded is left out, loudly: one broken tool keeps no page and no payment from its people.
     """

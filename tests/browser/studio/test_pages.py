@@ -199,7 +199,7 @@ def test_a_draft_is_of_its_person_and_gone_when_they_sign_out(visit: Visit) -> N
     ready(page)
     page.locator("details.menu summary").click()
     page.get_by_role("button", name="Sign out").click()
-    page.get_by_role("link", name="Sign in").wait_for()
+    page.get_by_role("banner").get_by_role("link", name="Sign in").wait_for()
     assert page.evaluate(DRAFTS) == []
     page.goto(QUALITY)
     ready(page)

@@ -137,9 +137,7 @@ def test_a_free_estimate_runs_nothing(owner: Person) -> None:
     assert written() == before
 
 
-def test_a_page_takes_so_many_runs_a_minute(
-    owner: Person, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_takes_so_many_runs_a_minute(owner: Person, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.API_WRITES_PER_MINUTE = 2
     now = time.time()  # no minute ends between two of them
     monkeypatch.setattr(throttles, "time", SimpleNamespace(time=lambda: now))
