@@ -184,7 +184,7 @@ def _posted(request: Any, of: Tool) -> HttpResponse:
         inputs = _drafted(request, of)
     except (Malformed, InvalidFields):
         return _outcome(request, of, {"alert": "The draft could not be read. Load the page again."}, status=400)
-    if not is_script(request):
+    if not is_script(request) and "example" not in request.POST:
         changed = drafting.changed_rows(of.fields, inputs, request.POST)
         if changed is not None:
             return _tool_page(request, of, changed)
@@ -192,7 +192,9 @@ def _posted(request: Any, of: Tool) -> HttpResponse:
 
 
 def _drafted(request: Any, of: Tool) -> Any:
-    """What was sent: the script's JSON, or the form's own fields."""
+    """What was sent: the script's JSON, or the form's own fields; the example, where its button was pressed."""
+    if "example" in request.POST:
+        return shelf.example_of(of)
     if "inputs" in request.POST:
         return read_json(request.POST["inputs"].encode())
     return drafting.inputs_of(of.fields, request.POST)
@@ -200,7 +202,7 @@ def _drafted(request: Any, of: Tool) -> Any:
 
 def _run(request: Any, of: Tool, inputs: Any) -> HttpResponse:
     account = people.account_of(request)
-    sent = uploads.sent(request.FILES)
+    sent = {} if "example" in request.POST else uploads.sent(request.FILES)
     try:
         throttles.count_write(request)
         runs.allow(of, account, request.user)

@@ -168,6 +168,17 @@ def test_without_scripts_a_run_leads_to_its_page(owner: Person) -> None:
     assert f"/account/credits/statement/{run.entry_id}" in page.content.decode()
 
 
+def test_the_example_runs_with_one_click_whatever_the_form_has(owner: Person, nobody: Client) -> None:
+    page = owner.browser().get(PAGE).content.decode()
+    assert 'name="example" value="1" formnovalidate' in page
+    assert 'name="example"' not in nobody.get(PAGE).content.decode()
+    paper = SimpleUploadedFile("a.txt", b"four")
+    response = owner.browser().post(PAGE, {"how": "badly", "paper": paper, "key": "k", "example": "1"})
+    run = ToolRun.objects.get()
+    assert response.headers["Location"] == f"/studio/runs/{run.id}"
+    assert (run.state, run.result) == ("succeeded", {"how": "well", "bytes": 0})
+
+
 def test_a_form_sent_twice_runs_once(owner: Person) -> None:
     browser = owner.browser()
     first = browser.post(PAGE, {"how": "well", "key": "k"})

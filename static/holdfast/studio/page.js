@@ -464,6 +464,11 @@ form.addEventListener("click", event => {
   } else if ("example" in button.dataset) {
     event.preventDefault();
     example();
+  } else if ("runExample" in button.dataset) {
+    event.preventDefault();
+    if (isRunning) return;
+    example();
+    run();
   } else if ("export" in button.dataset) exportDraft();
   else if ("import" in button.dataset) document.getElementById("import").click();
   else if ("afresh" in button.dataset) { fill({}); clearKept(); tell("A fresh form. What was kept in this browser is gone."); }

@@ -47,9 +47,8 @@ def trail(page: Page) -> list[str]:
 def test_a_run_shows_its_result_its_price_and_why(visit: Visit) -> None:
     page = visit(QUALITY, RUNNER)
     before = available(page)
-    load_example(page)
     expect(page.locator("#estimate .big")).to_contain_text(re.compile(r"\d\.\d\d"))
-    page.get_by_role("button", name=re.compile("Run for at most")).click()
+    ready(page).get_by_role("button", name="Run the example").click()
     expect(page.locator("#outcome #result")).to_have_text("Result")
     expect(page.locator("#outcome .block").first).to_be_visible()
     charged = Decimal(page.locator("#outcome .tag .n").inner_text())
@@ -112,8 +111,8 @@ def test_with_too_few_credits_the_modal_says_what_is_missing(visit: Visit, compl
 
 
 def test_without_scripts_a_tool_runs_as_well(visit: Visit) -> None:
-    page = visit(f"{QUALITY}?example=1", RUNNER, java_script_enabled=False)
-    page.get_by_role("button", name=re.compile("Run for at most")).click()
+    page = visit(QUALITY, RUNNER, java_script_enabled=False)
+    page.get_by_role("button", name="Run the example").click()
     page.wait_for_url("**/studio/runs/*")
     expect(page.locator(".head .tag")).to_have_text("Done")
     expect(page.locator(".block").first).to_be_visible()

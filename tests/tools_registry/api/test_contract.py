@@ -82,6 +82,44 @@ def with_pro(person: Person) -> Person:
     return person
 
 
+# What must be in the result of each example, by its path: counted or reckoned by hand from the example's own inputs.
+CHECKED: dict[str, dict[str, Any]] = {
+    "dev-studio/projects": {"name": "harbour-notes", "package": "harbour_notes", "archive": "harbour-notes.zip"},
+    "dev-studio/api-designer": {"openapi": "3.1.0", "counts.operations": 6, "counts.errors": 0, "is_compared": True},
+    "dev-studio/cicd": {"is_valid": True, "breaches": [], "stages.0": ["lint", "test", "scan"], "stages.3": ["deploy"]},
+    "dev-studio/deployment": {"target": "kubernetes", "is_valid": True, "archive": "harbour-office-kubernetes.zip"},
+    "dev-studio/security": {"findings.2.file": "app/main.py", "findings.2.line": 15, "findings.2.cwe": "CWE-78"},
+    "dev-studio/performance": {"requests": 9, "failed": 1, "all.p50_ms": 140.0, "all.p95_ms": 716.0, "all.max_ms": 960},
+    "cyber-studio/threat-modeling": {"counts.elements": 7, "counts.flows": 6},
+    "cyber-studio/risk-register": {"counts.risks": 6, "counts.above_appetite": 4, "counts.overdue": 1},
+    "cyber-studio/compliance": {"summary.statements": 6, "summary.controls": 106},  # NIST CSF 2.0 has 106 subcategories
+    # 72 hours after 18:10 on the 20th
+    "cyber-studio/ir-playbook": {"deadlines.1.article": "Art. 33(1)", "deadlines.1.at": "2026-11-23T18:10"},
+    "cyber-studio/security-architecture": {"counts.zones": 5, "counts.components": 8, "counts.connections": 7},
+    "cyber-studio/vulnerability-scanner": {"summary.packages": 7, "verdict.passed": False, "not_covered": []},
+    "cyber-studio/metrics": {"records.incidents": 5, "measures.4.value": 66.7},  # two of three in their time
+    "cyber-studio/policy-generator": {"effective": "2026-12-01", "next_review": "2027-12-01"},
+    # six orders, one of them twice, one of nothing and one in euros: three in two countries
+    "data-studio/pipelines": {"steps.3.rows_out": 3, "outputs.0.rows": 2, "outputs.0.file": "revenue.csv"},
+    "data-studio/quality": {"rows": 12, "columns": 7},
+    "data-studio/catalog": {"tables.0.rows": 5, "tables.1.rows": 4, "tables.0.candidate_keys": [["order_id"]]},
+    "data-studio/dashboards": {"rows": 9, "charts.0.title": "Revenue"},
+    "data-studio/privacy": {"kind": "table", "assessment.is_assessment_needed": True},
+    "data-studio/lineage": {
+        "edges.0.target": {"table": "paid", "column": "customer_id"},
+        "edges.0.sources.0": {"table": "orders", "column": "customer_id"},
+    },
+    "data-studio/governance": {"assets": 3, "frameworks.0.id": "DAMA-DMBOK2"},
+}
+
+
+def at(result: Any, path: str) -> Any:
+    """What stands at the path; numbers are places in a list."""
+    for part in path.split("."):
+        result = result[int(part)] if part.isdigit() else result[part]
+    return result
+
+
 def run_example(caller: Caller, tool: Tool) -> Any:
     """The example was sent as it is published, with its files where it has any."""
     path = f"/api/{tool.slug}/run"
@@ -101,7 +139,8 @@ def test_an_example_runs_for_what_was_said(tool: Tool) -> None:
 
     answer = run_example(caller, tool)
     assert answer.status == 200, answer
-    assert answer["result"], "a result that is not empty"
+    checked = CHECKED[tool.slug]
+    assert {path: at(answer["result"], path) for path in checked} == checked
     charged = Decimal(answer["credits"]["charged"])
     assert Decimal(said["min"]) <= charged <= Decimal(said["max"]) <= tool.credits_max
     assert answer["estimate"]["max"] == answer["credits"]["held"] == said["max"]
