@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -18,6 +19,7 @@ def run(cpu: str, seconds: str, peak: int) -> ToolRun:
     made = ToolRun(
         tool=PROBE.slug,
         state="succeeded",
+        released_at=datetime(2026, 5, 1, tzinfo=UTC),
         tool_cost=ToolCost(model="measured", rates=RATES),
         cpu_seconds=Decimal(cpu),
         wall_seconds=Decimal(seconds),
@@ -101,6 +103,13 @@ def test_each_way_to_end_is_told(
     assert part in said.credits
     assert said.title
     assert said.word == (word if is_known or word != "Stopped" else "Failed")
+
+
+def test_what_is_kept_back_says_why_and_what_it_cost() -> None:
+    made = run("1", "1", 0)
+    made.released_at = None
+    said = explain.spoken(made)
+    assert (said.word, said.words, "were charged" in said.credits) == ("Waiting", explain.KEPT_BACK, True)
 
 
 @pytest.mark.parametrize(
