@@ -7,7 +7,6 @@ import pkgutil
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -277,7 +276,7 @@ def _why(error: BaseException) -> str:
     """What broke, and where, in a line."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     said = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{said[:200]} ({Path(last.filename).name}, line {last.lineno})"
+    return f"{said[:200]} ({last.filename.rpartition('/')[2]}, line {last.lineno})"
 
 
 TOOLS, BROKEN = find(studios)
