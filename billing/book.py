@@ -106,6 +106,7 @@ class Hold(Row):
     captured_late: int | None
     state: str
     is_envelope: bool
+    takes_free_credits: bool
     price_version: UUID | None
     receipt_lots: list[UUID]
     receipt_amounts: list[int]
@@ -502,16 +503,25 @@ class Book:
         if isinstance(step, steps.PlaceHold):
             jobs = _jobs(step)
             limits.refuse_too_many(self.bound, head.open_holds, self.open_holds_max, head.open_jobs, jobs)
-        uncapped = sum(lot.free for lot in self._burning() if not lot.is_capped)
+        uncapped = self._uncapped()
         takes_free = step.takes_free_credits or self.has_paid
         # Where nothing comes from the lots that a plan's limits bind, these limits bind nothing.
         bound = self.bound if takes_free else [limit for limit in self.bound if limit.source != "plan"]
         allowed = limits.allowance(bound, self.used, self.now.date(), step.user, amount, uncapped)
-        if not takes_free and uncapped < amount and uncapped < head.available:
-            raise not_accepted(amount, uncapped, head.available)
-        if amount > head.available:
-            raise insufficient(amount, head.available)
+        self._refuse_too_little(amount, takes_free)
         return allowed if takes_free else 0
+
+    def _refuse_too_little(self, amount: int, takes_free: bool) -> None:
+        available = self.head.available
+        uncapped = available if takes_free else self._uncapped()
+        if uncapped < amount and uncapped < available:
+            raise not_accepted(amount, uncapped, available)
+        if amount > available:
+            raise insufficient(amount, available)
+
+    def _uncapped(self) -> int:
+        """What is free of neither plan nor promotional credits."""
+        return sum(lot.free for lot in self._burning() if not lot.is_capped)
 
     def _refuse_balance(self, amount: int) -> None:
         if amount <= 0 or amount > credits.AMOUNT_MAX:
@@ -597,6 +607,7 @@ class Book:
             captured_late=None,
             state=OPEN,
             is_envelope=step.is_envelope or bool(step.shares),
+            takes_free_credits=step.takes_free_credits,
             price_version=step.price_version,
             receipt_lots=[lot.id for lot, _ in parts],
             receipt_amounts=[part for _, part in parts],
@@ -720,15 +731,15 @@ class Book:
             raise errors.CaptureExceedsHold(left=credits.format(hold.left))
         if self.head.is_frozen:
             raise errors.AccountFrozen
-        if amount > self.head.available:
-            if self.head.debt:
-                raise errors.AccountInDebt(debt=credits.format(self.head.debt))
-            raise insufficient(amount, self.head.available)
+        if amount > self.head.available and self.head.debt:
+            raise errors.AccountInDebt(debt=credits.format(self.head.debt))
+        takes_free = hold.takes_free_credits or self.has_paid
+        self._refuse_too_little(amount, takes_free)
         # refusing ends
 
         self._touch(hold)
         hold.captured_late = amount
-        moves, capped = self._spend_free(amount)
+        moves, capped = self._spend_free(amount, None if takes_free else 0)
         self._spend(hold.user, hold.placed_on, amount, capped)
         return self._line(step, "late_capture", amount, moves, hold=hold)
 

@@ -293,7 +293,7 @@ _LOTS = _LOT_COLUMNS + b" WHERE account_id = ANY($1) AND remaining > 0"
 _MORE_LOTS = _LOT_COLUMNS + b" WHERE account_id = ANY($1) AND (id = ANY($2) OR payment_id = ANY($3))"
 _HOLDS = b"""
 SELECT account_id, id, user_id, owner, reference, label, link, amount, captured, captured_late, state, is_envelope,
-       price_version, receipt_lots, receipt_amounts, placed_at, placed_on, expires_at, ended_at, moved_by
+       takes_free_credits, price_version, receipt_lots, receipt_amounts, placed_at, placed_on, expires_at, ended_at, moved_by
   FROM billing_hold WHERE account_id = ANY($1) AND id = ANY($2)
 """
 _SHARES = b"""
@@ -347,7 +347,7 @@ def _lock_and_ask(outcomes: list[Outcome]) -> _Asked:
     accounts = Uuids({outcome.group.account for outcome in outcomes})
     spending = [(account, step) for account, step in every if isinstance(step, steps.Spend)]
     spenders = Uuids({account for account, _ in spending})
-    wary = Uuids({account for account, step in spending if not step.takes_free_credits})
+    wary = Uuids({account for account, step in every if _may_be_wary(step)})
     holds = Uuids({step.hold for _, step in every if isinstance(step, steps.OfHold)})
     return _Asked(
         outcomes,
@@ -360,6 +360,11 @@ def _lock_and_ask(outcomes: list[Outcome]) -> _Asked:
         _ask(_HOLDS, accounts, holds) if holds else None,
         _ask_keys(outcomes),
     )
+
+
+def _may_be_wary(step: steps.Step) -> bool:
+    """Whether free credits may not pay it; a late capture's hold, which says so, is not read yet."""
+    return isinstance(step, steps.CaptureLate) or (isinstance(step, steps.Spend) and not step.takes_free_credits)
 
 
 def _open_books(asked: _Asked) -> tuple[dict[UUID, book.Book], Keys]:
@@ -549,6 +554,7 @@ _NEW_HOLD = Table(
         "captured_late": BigInts,
         "state": Texts,
         "is_envelope": Bools,
+        "takes_free_credits": Bools,
         "price_version": Uuids,
         "placed_at": Moments,
         "placed_on": Days,

@@ -240,6 +240,8 @@ class Hold(models.Model):
     captured_late = models.BigIntegerField(null=True, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     is_envelope = models.BooleanField(default=False)
+    # Written once, by the price. Where not, free credits pay it, also late, only once the account has paid for something.
+    takes_free_credits = models.BooleanField(default=True, db_default=True)
     price_version = models.UUIDField(null=True, blank=True)
     receipt_lots = ArrayField(models.UUIDField())
     receipt_amounts = ArrayField(models.BigIntegerField())

@@ -36,7 +36,10 @@ class Grant(Step):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend(Step):
     """Takes what is available. Unless it `takes_free_credits`, what cost nothing (plan and promotional credits) pays it
-    only once the account has paid for something."""
+    only once the account has paid for something.
+
+    A hold keeps that term: its capture takes what the hold was given, whatever became of the payment since; a late
+    capture takes anew, and is asked anew."""
 
     amount: int
     takes_free_credits: bool = True

@@ -47,7 +47,7 @@ def spoken(job: Generation) -> Spoken:
             "wait",
             "Ready, and waiting for credits",
             f"It was finished after its reservation had ended. It is delivered by itself once up to {held} credits "
-            "are available.",
+            f"are available.{on_free_credits(job)}",
             f"Your {held} credits were given back; nothing is charged until it is delivered.",
         )
     if job.state == State.AWAITING_SETTLEMENT:
@@ -71,6 +71,13 @@ def spoken(job: Generation) -> Spoken:
     if job.state == State.EXPIRED:
         return Spoken("Expired", "bad", "Never finished", why, back)
     return Spoken("Not made", "bad", "It could not be made", why, back)
+
+
+def on_free_credits(job: Generation) -> str:
+    """What to know where free credits do not pay the job, also late, before a first payment; else nothing."""
+    if job.hold is None or job.hold.takes_free_credits:
+        return ""
+    return " Free credits count from your first payment on."
 
 
 def _spoken_under_way(job: Generation, held: str) -> Spoken:

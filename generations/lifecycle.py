@@ -26,7 +26,8 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, OperationalError, connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django_q.tasks import async_task
 
 from billing import alerts, book, clock, credits, errors, ledger, steps
@@ -34,7 +35,7 @@ from billing.models import Account, Hold, Lot, Notice, new_id
 from tools_registry import pricing, registry
 from tools_registry.models import ToolCost
 
-from . import bounds, columns, outputs, pacing, providers, reviews, routes, settlement
+from . import bounds, columns, explain, outputs, pacing, providers, reviews, routes, settlement
 from .models import Attempt, Generation, Output, ProviderJob, SettlementFailure, SettlementRule
 from .providers import calls
 from .providers.base import (
@@ -917,7 +918,7 @@ def _tell(plan: _Plan) -> Notice | None:
 
 def _withhold(job: Generation, refusal: errors.BillingError) -> None:
     """A success that cannot be paid now: its output is kept back until it can."""
-    late = (errors.InsufficientCredits, errors.AccountInDebt, errors.AccountFrozen)
+    late = (errors.InsufficientCredits, errors.FreeCreditsNotAccepted, errors.AccountInDebt, errors.AccountFrozen)
     if job.state == State.AWAITING_SETTLEMENT and isinstance(refusal, late):
         if job.outcome != Outcome.WITHHELD:
             change(job, outcome=Outcome.WITHHELD)
@@ -925,7 +926,8 @@ def _withhold(job: Generation, refusal: errors.BillingError) -> None:
                 job.account_id,
                 f"job:{job.id}:withheld",
                 f"“{job.title}” is ready and waits for {credits.display(job.estimate_max)} credits.",
-                body="It came after its reservation had ended. It is delivered once there are enough credits.",
+                body="It came after its reservation had ended. It is delivered once there are enough credits."
+                f"{explain.on_free_credits(job)}",
                 link=f"/generations/{job.id}",
                 level="warning",
             )
@@ -1187,13 +1189,21 @@ def due_expiries(limit: int = 100) -> list[UUID]:
 def due_late(limit: int = 200) -> list[UUID]:
     """Jobs that succeeded after their hold had expired and can be paid now: the oldest of each account.
 
-    One an account and pass, so that the next sees what the one before it left.
+    One an account and pass, so that the next sees what the one before it left. What free credits do not pay yet holds
+    up nothing that they pay.
     """
+    of_late = Generation.objects.filter(state=State.AWAITING_SETTLEMENT, verdict_at__isnull=False)
+    wary = set(of_late.filter(hold__takes_free_credits=False).values_list("account_id", flat=True))
+    unpaid = wary - ledger.have_paid(wary) if wary else wary
+    accepted = Lot.objects.filter(account=OuterRef("account_id"), is_frozen=False, is_promotional=False)
+    accepted = accepted.exclude(source="plan").values("account").values(sum=Sum(F("remaining") - F("held")))
+    is_too_dear = Q(account__in=unpaid, hold__takes_free_credits=False, accepted__lt=F("estimate_min"))
     can_pay = Q(account__is_frozen=False, account__debt=0, available__gte=F("estimate_min"))
     payable = (
-        Generation.objects.filter(state=State.AWAITING_SETTLEMENT, verdict_at__isnull=False, delivered__isnull=False)
+        of_late.filter(delivered__isnull=False)
         .annotate(available=F("account__balance") - F("account__held") - F("account__frozen"))
-        .filter(can_pay | Q(outcome=Outcome.EXPIRED))
+        .annotate(accepted=Coalesce(Subquery(accepted), 0))
+        .filter((can_pay & ~is_too_dear) | Q(outcome=Outcome.EXPIRED))
         .exclude(next_poll_at__gt=clock.Now(), settlement_failures__isnull=False)
     )
     oldest = payable.order_by("account_id", "id").distinct("account_id").values_list("id", flat=True)

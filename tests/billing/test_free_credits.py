@@ -122,6 +122,66 @@ def test_a_first_payment_lets_all_of_them_pay(purse: Purse) -> None:
     assert purse.lot(free).held == 5 * MICRO, "and the plan's cap binds them again"
 
 
+# What is captured late
+
+
+def expired(purse: Purse, clock: Clock, amount: int) -> UUID:
+    """A hold of what takes no free credits, whose hour is over."""
+    hold = place(purse, amount)
+    clock.advance(hours=2)
+    purse.post(steps.ExpireHold(hold=hold))
+    return hold
+
+
+def late(purse: Purse, hold: UUID) -> Any:
+    return ledger.capture_late(purse.id, hold=hold)
+
+
+def test_a_late_capture_asks_again_which_credits_may_pay(purse: Purse, clock: Clock) -> None:
+    free, given = purse.grant(10, source="plan"), purse.grant(5, source="staff")
+    hold = expired(purse, clock, 5)
+    purse.post(steps.Adjust(amount=-11, reason="Spent on what takes free credits, and on more"))
+    assert (purse.lot(free).remaining, purse.lot(given).remaining) == (0, 4)
+    gift = purse.grant(10, source="gift", is_promotional=True)
+    with purse.refuses(errors.FreeCreditsNotAccepted, required="0.000005", available="0.000004", free="0.00001"):
+        late(purse, hold)
+    purse.grant(1, source="staff")
+    late(purse, hold)
+    assert (purse.lot(gift).remaining, purse.lot(given).spent, purse.spent()) == (10, 4, (5, 0))
+
+
+def test_a_first_payment_lets_them_pay_late(purse: Purse, clock: Clock) -> None:
+    free, given = purse.grant(10, source="plan", priority=1), purse.grant(5, source="staff")
+    hold = expired(purse, clock, 5)
+    buy(purse.id)
+    late(purse, hold)
+    assert (purse.lot(free).spent, purse.lot(given).spent) == (5, 0)
+
+
+def test_what_was_promised_stands_and_what_is_taken_anew_is_asked_anew(clock: Clock) -> None:
+    purse = Purse()  # its books are not reconciled: nothing here takes credits back
+    free = purse.grant(10, source="plan", priority=1)
+    bought = buy(purse.id)
+    stands, ends = place(purse, 4), place(purse, 5)
+    give_back(bought, 1000)
+    purse.capture(stands)
+    assert purse.lot(free).spent == 4, "a capture takes what its hold was given, whatever became of the payment"
+    purse.post(steps.Adjust(amount=-500 * MICRO, reason="Spent elsewhere"))
+    clock.advance(hours=2)
+    purse.post(steps.ExpireHold(hold=ends))
+    with purse.refuses(errors.FreeCreditsNotAccepted):
+        late(purse, ends)
+
+
+def test_what_takes_free_credits_takes_them_late(purse: Purse, clock: Clock) -> None:
+    free = purse.grant(10, source="plan")
+    hold = purse.place(5)
+    clock.advance(hours=2)
+    purse.post(steps.ExpireHold(hold=hold))
+    late(purse, hold)
+    assert purse.lot(free).spent == 5
+
+
 def test_a_paid_month_is_a_payment() -> None:
     purse = Purse()  # its books are not reconciled: nothing here is granted for the month
     purse.grant(10, source="plan")

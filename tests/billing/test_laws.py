@@ -259,7 +259,12 @@ def test_a_hold_moves_only_with_a_later_line_that_names_it(books: Purse, changes
             "is_envelope = NOT is_envelope",
         ),
         *("receipt_amounts[1] = 1", "receipt_lots[1] = gen_random_uuid()", "placed_on = placed_on + 1"),
-        *("placed_at = now()", "price_version = gen_random_uuid()", "id = gen_random_uuid()"),
+        *(
+            "placed_at = now()",
+            "takes_free_credits = NOT takes_free_credits",
+            "price_version = gen_random_uuid()",
+            "id = gen_random_uuid()",
+        ),
     ],
 )
 def test_a_hold_keeps_its_terms(books: Purse, changes: str) -> None:

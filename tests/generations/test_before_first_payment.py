@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 
 from billing import clock as ledger_clock
-from billing import credits, plans
-from billing.models import Audit, Plan, SpendLimit
+from billing import credits, plans, steps
+from billing.models import Audit, Notice, Plan, SpendLimit
 from billing.reconcile import reconcile
-from generations import bounds, routes
+from generations import bounds, lifecycle, routes
 from generations.models import Generation
 from generations.providers.rehearsal import Rehearsal
 from tests.billing.test_free_credits import buy, give_back
@@ -72,11 +72,49 @@ def test_free_credits_pay_at_no_real_provider_before_a_first_payment(ada: Person
     assert reconcile().findings == []
 
 
-def test_a_price_may_take_them(ada: Person) -> None:
+def test_a_late_success_is_not_paid_with_them_either(trip: Trip, real_provider: None) -> None:
+    purse = trip.purse
+    job = trip.running("[late 70m]")
+    trip.advance(minutes=61)
+    trip.sweep()
+    purse.post(steps.Adjust(amount=-purse.available, reason="Spent on something else"))
+    purse.grant(300 * MICRO, source="plan")
+    trip.advance(minutes=10)
+    trip.sweep(2)
+    assert job.stands == ("awaiting_settlement", "expired", "withheld")
+    assert "Free credits count from your first payment on." in job.spoken.words
+    assert "first payment" in Notice.objects.get(key=f"job:{job.id}:withheld").body
+    assert lifecycle.due_late() == [], "it is not tried again for nothing, and stands in no other's way"
+    buy(purse.id)
+    trip.sweep()
+    assert job.stands == ("succeeded", "expired", "charged")
+
+
+def test_a_late_success_that_free_credits_cannot_pay_waits_behind_nobody(trip: Trip, real_provider: None) -> None:
+    purse = trip.purse
+    dear = trip.running("[late 70m]")
+    take_free_credits()
+    cheap = trip.running("[late 70m]")
+    trip.advance(minutes=61)
+    trip.sweep()
+    purse.post(steps.Adjust(amount=-purse.available, reason="Spent on something else"))
+    trip.advance(minutes=10)
+    trip.sweep(2)
+    purse.grant(300 * MICRO, source="plan")
+    trip.sweep(2)
+    assert (dear.row.outcome, cheap.row.outcome) == ("withheld", "charged")
+
+
+def take_free_credits() -> None:
+    """From now on the price of a video says that they pay it."""
     cost = ToolCost.objects.get(tool="ai/video")
     ToolCost.objects.create(
         tool=cost.tool, valid_from=ledger_clock.now(), model=cost.model, rates=cost.rates, takes_free_credits=True
     )
+
+
+def test_a_price_may_take_them(ada: Person) -> None:
+    take_free_credits()
     assert ada.calls().post("/api/generate", VIDEO).status == 202
 
 
