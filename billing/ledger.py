@@ -293,7 +293,8 @@ _LOTS = _LOT_COLUMNS + b" WHERE account_id = ANY($1) AND remaining > 0"
 _MORE_LOTS = _LOT_COLUMNS + b" WHERE account_id = ANY($1) AND (id = ANY($2) OR payment_id = ANY($3))"
 _HOLDS = b"""
 SELECT account_id, id, user_id, owner, reference, label, link, amount, captured, captured_late, state, is_envelope,
-       takes_free_credits, price_version, receipt_lots, receipt_amounts, placed_at, placed_on, expires_at, ended_at, moved_by
+       takes_free_credits, price_version, receipt_lots, receipt_amounts, placed_at, placed_on, expires_at, ended_at,
+       moved_by
   FROM billing_hold WHERE account_id = ANY($1) AND id = ANY($2)
 """
 _SHARES = b"""

@@ -240,7 +240,7 @@ class Hold(models.Model):
     captured_late = models.BigIntegerField(null=True, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     is_envelope = models.BooleanField(default=False)
-    # Written once, by the price. Where not, free credits pay it, also late, only once the account has paid for something.
+    # The price's word. Where not, free credits pay it, also late, only once the account has paid for something.
     takes_free_credits = models.BooleanField(default=True, db_default=True)
     price_version = models.UUIDField(null=True, blank=True)
     receipt_lots = ArrayField(models.UUIDField())
@@ -433,6 +433,8 @@ class SpendLimit(models.Model):
     # How many open holds, and how many jobs under way, the account may have together: a plan's or staff's.
     open_holds_max = models.PositiveSmallIntegerField(null=True, blank=True)
     jobs_at_once_max = models.PositiveSmallIntegerField(null=True, blank=True)
+    # Staff's word that the ceiling on runs at outside providers, before a first settled payment, does not bind.
+    lifts_ceiling = models.BooleanField(default=False, db_default=False)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -453,6 +455,9 @@ class SpendLimit(models.Model):
             models.CheckConstraint(
                 name="spend_limit_at_once_of_plan_or_staff",
                 condition=Q(source__in=["plan", "staff"]) | Q(open_holds_max=None, jobs_at_once_max=None),
+            ),
+            models.CheckConstraint(
+                name="spend_limit_ceiling_lifted_by_staff", condition=Q(lifts_ceiling=False) | Q(source="staff")
             ),
         ]
 

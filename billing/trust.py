@@ -1,7 +1,10 @@
 """What an account's payments say of it: whether it has paid for anything, and since when a payment of its stands.
 
-A payment counts with what of its money was neither given back, nor is on its way back, nor is questioned by a bank. It
-has settled when it stood for SETTLED_DAYS: by then most stolen cards are known to be.
+A payment stands with what of its money was neither given back, nor is on its way back, nor is questioned by a bank. An
+account has paid when what stands of its payments comes, in one currency, to what the smallest thing on offer costs, or
+the smallest pack or month that it ever bought, whichever is less: a penny that a refund left is no payment, and no
+change of the shelf unmakes one. A pack or a month has settled when all of it stood for SETTLED_DAYS: by then most
+stolen cards are known to be. What an upgrade costs for a few days counts beside its month, and settles nothing alone.
 """
 
 from __future__ import annotations
@@ -23,10 +26,21 @@ _OF_A_SALE = """
 # The accounts among $1 that have paid for something. Read by the ledger, under their locks.
 HAVE_PAID = f"""
 SELECT asked.id FROM unnest($1) AS asked (id)
- WHERE EXISTS (SELECT FROM billing_purchase sale WHERE sale.account_id = asked.id AND sale.state = 'paid'
-                  AND sale.amount_minor > {_OF_A_SALE.format(sale="purchase")})
-    OR EXISTS (SELECT FROM billing_allocation sale WHERE sale.account_id = asked.id
-                  AND sale.amount_minor > {_OF_A_SALE.format(sale="allocation")})
+ WHERE EXISTS (
+   SELECT FROM (
+     SELECT sale.currency, sale.amount_minor, {_OF_A_SALE.format(sale="purchase")} AS gone, true AS is_whole
+       FROM billing_purchase sale WHERE sale.account_id = asked.id AND sale.state = 'paid'
+     UNION ALL
+     SELECT sale.currency, sale.amount_minor, {_OF_A_SALE.format(sale="allocation")}, sale.period LIKE 'month %'
+       FROM billing_allocation sale WHERE sale.account_id = asked.id AND sale.amount_minor > 0) paid
+    GROUP BY currency
+   HAVING sum(greatest(amount_minor - gone, 0)) >= least(
+     min(amount_minor) FILTER (WHERE is_whole),
+     (SELECT min(price_minor)
+        FROM (SELECT price_minor, currency FROM billing_pack WHERE is_offered
+              UNION ALL
+              SELECT price_minor, currency FROM billing_plan WHERE is_offered AND price_minor > 0) sold
+       WHERE sold.currency = paid.currency)))
 """.encode()  # noqa: S608 (names of columns, from above)
 
 _STANDS_SINCE = f"""
@@ -35,7 +49,7 @@ SELECT min(paid_at)
          WHERE sale.account_id = %(account)s AND sale.state = 'paid' AND {_OF_A_SALE.format(sale="purchase")} = 0
         UNION ALL
         SELECT sale.created_at FROM billing_allocation sale
-         WHERE sale.account_id = %(account)s AND sale.amount_minor > 0
+         WHERE sale.account_id = %(account)s AND sale.amount_minor > 0 AND sale.period LIKE 'month %%'
            AND {_OF_A_SALE.format(sale="allocation")} = 0) stands (paid_at)
 """  # noqa: S608 (names of columns, from above)
 

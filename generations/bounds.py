@@ -109,12 +109,12 @@ def _until(settles_at: datetime | None) -> str:
 def refuse_unsettled(account: UUID, amount: int) -> None:
     """Refuses a run of so much at a real provider above the ceiling of an account of which no payment has settled.
 
-    Staff's own limits take the ceiling's place. Called as `refuse_costly` is. One question where a payment has settled,
-    three where none has.
+    Staff lift it by limits of theirs that say so. Called as `refuse_costly` is. One question where a payment has
+    settled, three where none has.
     """
     now = clock.now()
     payments = trust.of(account)
-    if payments.has_settled(now) or SpendLimit.objects.filter(account=account, source="staff").exists():
+    if payments.has_settled(now) or SpendLimit.objects.filter(account=account, lifts_ceiling=True).exists():
         return
     today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
     started = Generation.objects.filter(account_id=account, created_at__gte=today, provider__in=providers.costing())

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from billing import alerts, approvals, audit, clock, credits, errors, ledger, tokens
 from billing.models import Account, Approval, Entry, Hold, SpendLimit, Token
 
-from .acts import STAFF_ACTS, ActForm, CreditsField, ReasonField, StaffAct, Whole, choice, moment
+from .acts import STAFF_ACTS, ActForm, CreditsField, ReasonField, StaffAct, Whole, choice, moment, tick
 from .parts import Figure, Section, money, when
 
 SPENDING = ("capture", "draw", "late_capture", "charge")
@@ -265,13 +265,17 @@ class LimitForm(ActForm):
     )
     open_holds_max = Whole(label="Open holds at once", min_value=1, max_value=10_000, required=False)
     jobs_at_once_max = Whole(label="Jobs at once", min_value=1, max_value=10_000, required=False)
+    lifts_ceiling = tick(
+        "Lift the ceiling before a first settled payment",
+        help_text="Runs at outside providers cost us money; from then on only the limits above bound them.",
+    )
 
 
 class LimitAccount(OnAccount):
     name, title, icon = "limit", "Set staff’s limits", "speed"
     sentence = (
-        "Staff’s limits replace the plan’s, and the ceiling before a first settled payment, and bind everything the "
-        "account spends. People’s own only tighten them."
+        "Staff’s limits replace the plan’s and bind everything the account spends. People’s own only tighten them. The "
+        "ceiling on runs at outside providers, until a first payment has settled, stays unless it is lifted here."
     )
     permission = "billing.limit_account"
     form = LimitForm
@@ -282,14 +286,15 @@ class LimitAccount(OnAccount):
         if limit is None:
             return {"mode": "set"}
         known = {name: getattr(limit, name) for name in LIMITS if getattr(limit, name) is not None}
-        return {"mode": "set"} | {name: credits.format(most) if name in SPANS else most for name, most in known.items()}
+        ticked = {"mode": "set", "lifts_ceiling": limit.lifts_ceiling}
+        return ticked | {name: credits.format(most) if name in SPANS else most for name, most in known.items()}
 
     def now(self, row: Any) -> list[Figure]:
         return []
 
     def instruction(self, row: Any, cleaned: dict[str, Any]) -> dict[str, Any]:
         is_set = cleaned["mode"] == "set"
-        limits = {name: cleaned[name] for name in LIMITS} if is_set else None
+        limits = {name: cleaned[name] for name in (*LIMITS, "lifts_ceiling")} if is_set else None
         return {"account": str(row.id), "reason": cleaned["reason"], "limits": limits}
 
     def effect(self, instruction: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -301,8 +306,15 @@ class LimitAccount(OnAccount):
                 return "no limit"
             return f"{credits.display(most)} credits" if name in SPANS else str(most)
 
-        known = SpendLimit.objects.filter(account=instruction["account"], source="staff").values(*LIMITS).first()
-        return [(title, words(known, name), words(instruction["limits"], name)) for name, title in LIMITS.items()]
+        def on_ceiling(limits: dict[str, Any] | None) -> str:
+            return "lifted" if limits is not None and limits.get("lifts_ceiling") else "binds until a payment settled"
+
+        of_staff = SpendLimit.objects.filter(account=instruction["account"], source="staff")
+        known, wanted = of_staff.values(*LIMITS, "lifts_ceiling").first(), instruction["limits"]
+        return [
+            *((title, words(known, name), words(wanted, name)) for name, title in LIMITS.items()),
+            ("Ceiling at outside providers", on_ceiling(known), on_ceiling(wanted)),
+        ]
 
 
 @approvals.act("limit")

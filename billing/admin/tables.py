@@ -755,6 +755,7 @@ class SpendLimitAdmin(OfAccount):
         "month_shown",
         "holds_shown",
         "jobs_shown",
+        "ceiling_shown",
         "changed",
     )
     list_filter = ("source",)
@@ -784,6 +785,10 @@ class SpendLimitAdmin(OfAccount):
     @display(description="Jobs at once")
     def jobs_shown(self, row: SpendLimit) -> Any:
         return NOTHING if row.jobs_at_once_max is None else row.jobs_at_once_max
+
+    @display(description="Ceiling")
+    def ceiling_shown(self, row: SpendLimit) -> Any:
+        return "lifted" if row.lifts_ceiling else NOTHING
 
     @display(description="Changed")
     def changed(self, row: SpendLimit) -> Any:

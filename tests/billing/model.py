@@ -126,6 +126,7 @@ class Account:
     holds: dict[UUID, Hold] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     payments: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     claw_backs: dict[UUID, ClawBack] = field(default_factory=dict)
     limits: list[Limit] = field(default_factory=list)
     debt: int = 0
@@ -491,6 +492,32 @@ class Account:
             raise Refused("PaymentNotFound")
         return [lot for lot in self.lots if lot.payment == payment]
 
+    def lost(self, payment: str) -> int:
+        """What of a payment's credits expired, less what was kept of it and what claw-backs that stand count of it."""
+        standing = [b for b in self.claw_backs.values() if b.payment == payment and not b.is_restored]
+        expired = sum(lot.expired for lot in self.lots if lot.payment == payment)
+        return expired - self.kept.get(payment, 0) - sum(b.expired for b in standing)
+
+    def Keep(self, step: Any) -> Any:
+        """What expired is there again, as one more lot of its payment; of a payment that is disputed nothing."""
+        of = self.lots_of(step.payment)
+        most = 0 if any(lot.is_frozen for lot in of) else self.lost(step.payment)
+        if not 0 < step.amount <= most:
+            raise Refused("KeepsMoreThanExpired")
+        self.refuse_amount(step.amount)
+        before = self.values
+        self.kept[step.payment] = self.kept.get(step.payment, 0) + step.amount
+        self.new_lot(
+            step.amount,
+            of[0].source,
+            is_promotional=of[0].is_promotional,
+            priority=of[0].priority,
+            expires_at=step.expires_at,
+            until=step.expires_at,
+            payment=step.payment,
+        )
+        return self.line("grant", step.amount, before)
+
     def Freeze(self, step: Any) -> Any:
         lots = [lot for lot in self.lots_of(step.payment) if not lot.is_frozen]
         if not lots:
@@ -525,7 +552,7 @@ class Account:
             part = min(wanted, self.free(lot))
             lot.taken += part
             wanted -= part
-        expired = min(wanted, sum(lot.expired for lot in of) - sum(b.expired for b in standing))
+        expired = min(wanted, self.lost(step.payment))
         debt = wanted - expired
         self.debt += debt
         self.claw_backs[step.id] = ClawBack(step.payment, step.amount, step.amount - wanted, expired, debt)
@@ -543,14 +570,16 @@ class Account:
         before = self.values
         back.is_restored = True
         if amount:
-            first = self.lots_of(back.payment)[0]
+            of = self.lots_of(back.payment)
+            ends = [lot.expires_at for lot in of if lot.expires_at]
+            last = max(ends) if len(ends) == len(of) else None  # of what was kept, the end that is latest
             lot = self.new_lot(
                 amount,
-                first.source,
-                is_promotional=first.is_promotional,
-                priority=first.priority,
-                expires_at=first.expires_at,
-                until=max(first.expires_at, self.now + GRACE) if first.expires_at else None,
+                of[0].source,
+                is_promotional=of[0].is_promotional,
+                priority=of[0].priority,
+                expires_at=last,
+                until=max(last, self.now + GRACE) if last else None,
                 payment=back.payment,
             )
             lot.is_frozen = any(lot.is_frozen for lot in self.lots_of(back.payment))

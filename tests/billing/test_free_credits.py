@@ -186,9 +186,10 @@ def test_a_paid_month_is_a_payment() -> None:
     purse = Purse()  # its books are not reconciled: nothing here is granted for the month
     purse.grant(10, source="plan")
     month = pay_a_month(purse)
+    packs.install()
     place(purse, 1)
-    give_back(month, 15_999)
-    place(purse, 1)
+    give_back(month, 15_000)
+    place(purse, 1)  # as much stands as the smallest pack costs
     give_back(month, 1, "asked")
     with purse.refuses(errors.FreeCreditsNotAccepted):
         place(purse, 1)
@@ -197,7 +198,9 @@ def test_a_paid_month_is_a_payment() -> None:
 @pytest.mark.parametrize(
     ("spoil", "counts"),
     [
-        (lambda of: give_back(of, 500), True),
+        (lambda of: give_back(of, 1), False),
+        (lambda of: give_back(of, 999), False),
+        (lambda of: give_back(of, 1, "failed"), True),
         (lambda of: give_back(of, 1000), False),
         (lambda of: give_back(of, 1000, "asked"), False),
         (lambda of: give_back(of, 1000, "pending"), False),
@@ -207,7 +210,19 @@ def test_a_paid_month_is_a_payment() -> None:
         (lambda of: question(of, "won"), True),
         (lambda of: (give_back(of, 400), give_back(of, 600)), False),
     ],
-    ids=["half back", "back", "asked back", "on its way back", "failed", "questioned", "lost", "won", "in two parts"],
+    ids=[
+        "a penny back",
+        "a penny left",
+        "a penny failed",
+        "back",
+        "asked back",
+        "on its way back",
+        "failed",
+        "questioned",
+        "lost",
+        "won",
+        "in two parts",
+    ],
 )
 def test_a_payment_counts_with_what_is_left_of_it(spoil: Callable[[Purchase], object], counts: bool) -> None:
     purse = Purse()  # its books are not reconciled: nothing here takes credits back
@@ -217,6 +232,80 @@ def test_a_payment_counts_with_what_is_left_of_it(spoil: Callable[[Purchase], ob
     assert ledger.have_paid([purse.id]) == ({purse.id} if counts else set())
     buy(purse.id)
     assert ledger.have_paid([purse.id]) == {purse.id}, "another one counts all the same"
+
+
+def pay(purse: Purse, minor: int, currency: str = "gbp") -> Purchase:
+    """A pack is paid for, at a price of its own."""
+    packs.install()
+    row = Purchase.objects.create(
+        account_id=purse.id, pack=Pack.objects.get(slug="studio"), amount_minor=minor, currency=currency,
+        credits=MICRO, keep_months=12, created_at=now(),
+    )  # fmt: skip
+    assert payments.paid(row.id, intent=f"pi_{row.id}")
+    return row
+
+
+def upgrade(month: Allocation, minor: int) -> Allocation:
+    """The month's plan became a larger one, for the days left."""
+    return Allocation.objects.create(
+        account_id=month.account_id, enrollment=month.enrollment, plan=month.plan, period=f"upgrade in_{minor}",
+        starts_at=now(), ends_at=now(), credits=0, amount_minor=minor, currency="gbp", created_at=now(),
+    )  # fmt: skip
+
+
+# What was paid, of each what went back; whether the account has paid. The packs cost 1000, 2500 and 5000, no plan less.
+STANDING: dict[str, tuple[list[tuple[int, int]], bool]] = {
+    "half of the smallest pack": ([(1000, 500)], False),
+    "half of the middle pack": ([(2500, 1250)], True),
+    "a penny of the largest": ([(5000, 4999)], False),
+    "as much of it as the smallest costs": ([(5000, 4000)], True),
+    "a penny less": ([(5000, 4001)], False),
+    "two halves of the smallest": ([(1000, 500), (1000, 500)], True),
+    "pennies of many": ([(1000, 999)] * 9, False),
+    "a pack that was cheaper once": ([(400, 0)], True),
+    "a penny less of that": ([(400, 1)], False),
+}
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_what_stands_of_all_payments_is_worth_the_smallest(name: str) -> None:
+    purse = Purse()  # its books are not reconciled: nothing here takes credits back
+    paid, counts = STANDING[name]
+    for minor, back in paid:
+        row = pay(purse, minor)
+        if back:
+            give_back(row, back)
+    assert ledger.have_paid([purse.id]) == ({purse.id} if counts else set())
+
+
+def test_currencies_are_not_added_up() -> None:
+    purse = Purse()
+    for currency in ("gbp", "usd"):
+        give_back(pay(purse, 1000, currency), 400)
+    assert ledger.have_paid([purse.id]) == set()
+
+
+def test_an_upgrades_few_pennies_are_no_first_payment(settings: Any, clock: Clock) -> None:
+    """Its month was given back; what the last day of a larger plan cost stands."""
+    purse = Purse()
+    packs.install()
+    month = pay_a_month(purse)
+    upgrade(month, 380)
+    give_back(month, 16_000)
+    assert ledger.have_paid([purse.id]) == set()
+    clock.advance(days=settings.SETTLED_DAYS)
+    assert trust.of(purse.id).settles_at is None
+    upgrade(month, 620)
+    assert ledger.have_paid([purse.id]) == {purse.id}, "together they come to what the smallest pack costs"
+
+
+def test_where_nothing_is_on_offer_what_was_bought_is_the_measure() -> None:
+    purse = Purse()
+    row = pay(purse, 1000)
+    Pack.objects.update(is_offered=False)
+    assert ledger.have_paid([purse.id]) == {purse.id}
+    give_back(row, 1)
+    assert ledger.have_paid([purse.id]) == set()
 
 
 def test_one_accounts_payment_is_no_others(purse: Purse, new_purse: Callable[..., Purse]) -> None:

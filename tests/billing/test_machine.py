@@ -60,6 +60,7 @@ VERBS = (
     + ["OpenShare"] * 4
     + ["CloseShare"] * 3
     + ["ClawBack"] * 4
+    + ["Keep"] * 4
     + ["Restore"] * 3
     + ["Freeze"] * 3
     + ["Thaw"] * 3
@@ -71,7 +72,7 @@ VERBS = (
 
 
 MET: Counter[str] = Counter()
-"""How often each line was written and each law refused, over all programs."""
+"""How often each line was written, each verb done and each law refused, over all programs."""
 
 
 class Machine:
@@ -128,7 +129,7 @@ class Machine:
         user = chance.choice((None, *self.users))
         if verb in OF_HOLD:
             return self.step_of_hold(at, verb)
-        if verb in ("Freeze", "Thaw", "ClawBack"):
+        if verb in ("Freeze", "Thaw", "ClawBack", "Keep"):
             return self.step_of_payment(at, verb)
         if verb == "Refund":
             lines = [line for line in account.lines if line.made and line.kind in model.SPENDING]
@@ -196,6 +197,7 @@ class Machine:
             "Freeze": bool(account.payments),
             "Thaw": bool(account.payments),
             "ClawBack": bool(account.payments),
+            "Keep": any(account.lost(payment) for payment in account.payments),
             "Restore": bool(account.claw_backs),
             "Forgive": account.debt > 0,
             "Charge": account.available > 0,
@@ -204,8 +206,14 @@ class Machine:
     def step_of_payment(self, at: int, verb: str) -> tuple[steps.Step, steps.Step]:
         chance = self.chance
         own = sorted(reference for number, reference in self.payments if number == at)
+        if verb == "Keep" and chance.random() < 0.9:
+            own = [reference for reference in own if self.accounts[at].lost(reference)] or own
         reference = chance.choice(own) if own and chance.random() < 0.97 else "none"
         terms: dict[str, Any] = {}
+        if verb == "Keep":
+            days = chance.choice((1, 5, 40))
+            amount = self.amount(at, self.accounts[at].lost(reference))
+            terms = {"amount": amount, "expires_at": self.clock + timedelta(days=days)}
         if verb == "ClawBack":
             others = [id for clawed in self.clawed for id in clawed]
             id = chance.choice(others) if others and chance.random() < 0.08 else self.new_id()
@@ -309,6 +317,7 @@ class Machine:
             assert refusal == "Quarantined"
             return
         assert refusal is None, (of_group, outcome.refusal)
+        MET.update(type(step).__name__ for step in of_group)
         for theirs, ours in zip(results, outcome.results, strict=True):
             if isinstance(theirs, model.Line):
                 assert isinstance(ours, ledger.book.Line)
@@ -430,6 +439,7 @@ EVERY_REFUSAL = {
     "HoldNotFound",
     "InsufficientCredits",
     "InvalidInstruction",
+    "KeepsMoreThanExpired",
     "NotYourHold",
     "NothingToFreeze",
     "NothingToRefund",
@@ -467,5 +477,5 @@ def test_the_ledger_does_what_the_model_does(users: list[int]) -> None:
 
     program()
     if STEPS >= 20_000:
-        # It was not going round in a corner: every line was written, every refusal met.
-        assert sorted((EVERY_LINE | EVERY_REFUSAL) - MET.keys()) == [], MET
+        # It was not going round in a corner: every line was written, every verb done, every refusal met.
+        assert sorted((EVERY_LINE | EVERY_REFUSAL | set(VERBS)) - MET.keys()) == [], MET

@@ -210,8 +210,12 @@ def test_a_payment_that_was_touched_settles_nothing(ada: Person, clock: Clock) -
 @pytest.mark.usefixtures("ceiling")
 def test_staffs_own_limits_take_the_ceilings_place(ada: Person) -> None:
     buy(ada.account)
-    SpendLimit.objects.create(account_id=ada.account, source="staff", per_run=credits.parse("1.5"))
+    limit = SpendLimit.objects.create(account_id=ada.account, source="staff", per_run=credits.parse("1.5"))
     caller = ada.calls()
+    answer = caller.post("/api/generate", VIDEO | {"inputs": SHORT | {"prompt": "x", "seconds": 12}})
+    assert (answer["code"], answer["span"]) == ("payment_not_settled", "run"), "one that does not say so lifts nothing"
+    limit.lifts_ceiling = True
+    limit.save()
     assert caller.post("/api/generate", VIDEO | {"inputs": SHORT | {"prompt": "x", "seconds": 12}}).status == 202
     answer = caller.post("/api/generate", VIDEO | {"inputs": SHORT | {"prompt": "x", "seconds": 13}})
     assert (answer["code"], answer["source"]) == ("spend_limit_reached", "staff")

@@ -148,13 +148,18 @@ def test_staff_limits_are_set_replaced_and_removed(staff: Colleague, filled: Pur
     staff.does(filled, "limit", mode="set", per_run="5", open_holds_max="9", jobs_at_once_max="3")
     limit.refresh_from_db()
     assert (limit.open_holds_max, limit.jobs_at_once_max) == (9, 3)
+    assert limit.lifts_ceiling is False
+    staff.does(filled, "limit", mode="set", per_run="0", lifts_ceiling="on")
+    limit.refresh_from_db()
+    assert limit.lifts_ceiling is True
     staff.does(filled, "limit", mode="set", per_run="0")
     limit.refresh_from_db()
+    assert limit.lifts_ceiling is False
     assert (limit.open_holds_max, limit.jobs_at_once_max) == (None, None)
     assert (limit.per_run, limit.per_day) == (0, None)
     staff.does(filled, "limit", mode="remove")
     assert not SpendLimit.objects.filter(account=filled.id).exists()
-    assert [deed[0] for deed in staff.deeds] == ["limit"] * 4
+    assert [deed[0] for deed in staff.deeds] == ["limit"] * 5
 
 
 # A line
