@@ -7,6 +7,7 @@ pulled at, asking again finds the same thing there. What was paid is only ever h
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from django.http.request import validate_host
 
 from . import credits, errors, idempotency, ledger, money, people, refusals
 from .clock import now
-from .models import Account, Customer, Pack, Purchase, Refunding, new_id
+from .models import Account, Customer, Pack, Plan, Purchase, Refunding, new_id
 
 log = structlog.get_logger("holdfast.checkout")
 
@@ -215,7 +216,7 @@ def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
     """The purchase has its session at Stripe; asked for again, the same one."""
     if purchase.state != Purchase.State.CREATED:
         return purchase
-    customer = customer_of(purchase.account_id, email)
+    customer, line = customer_of(purchase.account_id, email), _line_of(purchase)
     page = f"{(settings.PUBLIC_URL or site).rstrip('/')}/account/credits/purchases/{purchase.id}"
     about = {"purchase": str(purchase.id)}
     kept: Any = {"setup_future_usage": "off_session"} if purchase.keeps_card else {}
@@ -229,7 +230,7 @@ def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
                 "client_reference_id": str(purchase.id),
                 "metadata": about,
                 "payment_intent_data": {"metadata": about, **kept},
-                "line_items": [{"quantity": 1, "price_data": _price_of(purchase)}],
+                "line_items": [line],
                 "invoice_creation": {"enabled": True, "invoice_data": {"metadata": about}},
                 # What the page says while it waits; whether it was paid is never read from an address.
                 "success_url": purchase.success_url or f"{page}?back=paid",
@@ -247,13 +248,60 @@ def open_session(purchase: Purchase, email: str, site: str) -> Purchase:
     return purchase
 
 
-def _price_of(purchase: Purchase) -> Any:
-    """What it was sold for, whatever the pack costs by now."""
-    return {
-        "currency": purchase.currency,
-        "unit_amount": purchase.amount_minor,
-        "product_data": {"name": f"{credits.short(purchase.credits)} credits"},
-    }
+def _line_of(purchase: Purchase) -> Any:
+    """What it was sold for: at the pack's price where that is the same, else, when the pack changed, at one of its own.
+
+    Which one is stored before the session is asked for.
+    """
+    if purchase.stripe_price is None:
+        pack = purchase.pack
+        is_same = (pack.price_minor, pack.currency, pack.credits) == (
+            purchase.amount_minor,
+            purchase.currency,
+            purchase.credits,
+        )
+        name = price_of(pack) if is_same else ""
+        Purchase.objects.filter(id=purchase.id, stripe_price=None).update(stripe_price=name)
+        purchase.refresh_from_db(fields=["stripe_price"])
+    if purchase.stripe_price:
+        return {"quantity": 1, "price": purchase.stripe_price}
+    price = {"currency": purchase.currency, "unit_amount": purchase.amount_minor}
+    return {"quantity": 1, "price_data": price | {"product_data": {"name": _name_of(purchase)}}}
+
+
+def _name_of(sold: Pack | Purchase) -> str:
+    return f"{credits.short(sold.credits)} credits"
+
+
+# Prices
+
+
+def price_of(sold: Pack | Plan) -> str:
+    """Stripe's price of the pack or plan, made now where there is none that says what it is sold for."""
+    of = client().v1.prices
+    wanted: Any = {"currency": sold.currency, "unit_amount": sold.price_minor}
+    if isinstance(sold, Pack):
+        wanted["product_data"] = {"name": _name_of(sold)}
+        wanted["metadata"] = {"pack": sold.slug, "credits": credits.format(sold.credits)}
+    else:
+        wanted["product_data"] = {"name": sold.title}
+        wanted["metadata"] = {"plan": sold.slug}
+        wanted["recurring"] = {"interval": "month"}
+    if sold.stripe_price:
+        try:
+            known = of.retrieve(sold.stripe_price).to_dict()
+        except stripe.InvalidRequestError:
+            known = {}
+        except stripe.StripeError as error:
+            raise StripeUnavailable from error
+        terms = ("currency", "unit_amount") if isinstance(sold, Plan) else ("currency", "unit_amount", "metadata")
+        if known.get("active") and all(known.get(term) == wanted[term] for term in terms):
+            return sold.stripe_price
+    # The same terms asked for twice, or by two at once, are one price.
+    key = hashlib.sha256(json.dumps([str(sold.id), sold.stripe_price, wanted], sort_keys=True).encode()).hexdigest()
+    made = asked("price", lambda: of.create(wanted, {"idempotency_key": f"price:{key}"}), sold=sold.slug)
+    type(sold)._default_manager.filter(id=sold.id).update(stripe_price=made.id)
+    return str(made.id)
 
 
 def check_address(name: str, address: str) -> None:

@@ -840,6 +840,9 @@ class Purchase(models.Model):
     declined_at = models.DateTimeField(null=True, blank=True)
     ask_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.CREATED)
+    # The pack's price at Stripe, which the session is opened with; empty where it is sold at a price of its own, null
+    # until that is decided: what Stripe is asked for once more is the same.
+    stripe_price = models.CharField(max_length=255, null=True, blank=True)
     stripe_session = models.CharField(max_length=255, unique=True, null=True, blank=True)
     stripe_intent = models.CharField(max_length=255, unique=True, null=True, blank=True)
     checkout_url = models.TextField(blank=True)

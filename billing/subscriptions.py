@@ -191,7 +191,7 @@ def _give_up_earlier(row: Enrollment) -> None:
 
 def _open_session(row: Enrollment, email: str, site: str, success_url: str, cancel_url: str) -> None:
     """The enrollment has its session at Stripe; asked for again, the same one."""
-    customer, price = checkout.customer_of(row.account_id, email), _price_of(row.plan)
+    customer, price = checkout.customer_of(row.account_id, email), checkout.price_of(row.plan)
     page = f"{(settings.PUBLIC_URL or site).rstrip('/')}{plans.PAGE}"
     about = _about(row, row.plan)
     more: dict[str, Any] = {}
@@ -223,35 +223,6 @@ def _open_session(row: Enrollment, email: str, site: str, success_url: str, canc
 
 def _about(row: Enrollment, plan: Plan, **more: str) -> dict[str, str]:
     return {"enrollment": str(row.id), "account": str(row.account_id), "plan": plan.slug, **more}
-
-
-def _price_of(plan: Plan) -> str:
-    """Stripe's price of the plan, made now where there is none that costs what the plan does."""
-    of = checkout.client().v1.prices
-    if plan.stripe_price:
-        try:
-            known = of.retrieve(plan.stripe_price)
-        except stripe.InvalidRequestError:
-            known = None
-        except stripe.StripeError as error:
-            raise checkout.StripeUnavailable from error
-        if (
-            known is not None
-            and known.active
-            and (known.unit_amount, known.currency) == (plan.price_minor, plan.currency)
-        ):
-            return plan.stripe_price
-    key = f"price:{plan.id}:{plan.price_minor}:{plan.currency}:{plan.stripe_price}"
-    asked: Any = {
-        "currency": plan.currency,
-        "unit_amount": plan.price_minor,
-        "recurring": {"interval": "month"},
-        "product_data": {"name": plan.title},
-        "metadata": {"plan": plan.slug},
-    }
-    made = checkout.asked("price", lambda: of.create(asked, {"idempotency_key": key}))
-    Plan.objects.filter(id=plan.id).update(stripe_price=made.id)
-    return str(made.id)
 
 
 # Changing one: decide by our row and Stripe's, store what is asked, ask it, note what it did
@@ -401,7 +372,7 @@ def _item_of(row: Enrollment, plan: Plan) -> dict[str, Any]:
     """The subscription's item at the plan's price, without any money moving; its metadata says which plan that is."""
     found = _read(lambda: checkout.client().v1.subscriptions.retrieve(row.stripe_subscription or "")).to_dict()
     return {
-        "items": [{"id": found["items"]["data"][0]["id"], "price": _price_of(plan)}],
+        "items": [{"id": found["items"]["data"][0]["id"], "price": checkout.price_of(plan)}],
         "proration_behavior": "none",
         "metadata": _about(row, plan, from_plan=""),
     }

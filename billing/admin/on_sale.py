@@ -389,6 +389,10 @@ class OnSale(WithActs, ReadOnly):
     def price_shown(self, row: Any) -> Any:
         return prices.words(row.price_minor, row.currency)
 
+    @display(description="Price at Stripe")
+    def stripe_shown(self, row: Any) -> Any:
+        return at_stripe("prices", row.stripe_price)
+
     @display(description="State")
     def offered_shown(self, row: Any) -> Any:
         return tag("offered", "ok") if row.is_offered else tag("not offered")
@@ -405,7 +409,7 @@ class PackAdmin(OnSale):
     acts = (ChangePack(), StopPack())
     list_acts = (NewPack(),)
     list_display = columns_with("keep_shown")
-    fields = fields_with("keep_shown")
+    fields = fields_with("keep_shown", "stripe_shown")
 
     @display(description="Credits")
     def credits_shown(self, row: Pack) -> Any:
@@ -482,10 +486,6 @@ class PlanAdmin(OnSale):
     @display(description="Open holds at once")
     def holds_shown(self, row: Plan) -> Any:
         return "no limit" if row.open_holds_max is None else row.open_holds_max
-
-    @display(description="Price at Stripe")
-    def stripe_shown(self, row: Any) -> Any:
-        return at_stripe("prices", row.stripe_price)
 
     @display(description="Jobs at once")
     def jobs_shown(self, row: Plan) -> Any:

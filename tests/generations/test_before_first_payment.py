@@ -208,7 +208,7 @@ def test_a_payment_that_was_touched_settles_nothing(ada: Person, clock: Clock) -
 
 
 @pytest.mark.usefixtures("ceiling")
-def test_staffs_own_limits_take_the_ceilings_place(ada: Person) -> None:
+def test_staffs_own_limits_lift_the_ceiling_where_they_say_so(ada: Person) -> None:
     buy(ada.account)
     limit = SpendLimit.objects.create(account_id=ada.account, source="staff", per_run=credits.parse("1.5"))
     caller = ada.calls()
