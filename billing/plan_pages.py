@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.conf import settings
@@ -20,8 +21,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from . import checkout, clock, idempotency, ledger, people, plan_words, plans, subscriptions, throttles
+from . import checkout, clock, idempotency, ledger, people, plan_words, plans, purchases, subscriptions, throttles
 from .errors import BillingError, IdempotencyConflict
+from .models import Allocation
 from .pages import for_people, record_refusal, see, since_of
 from .plan_api import record_change, record_subscribing
 from .plans import State
@@ -35,7 +37,23 @@ LIVE_SECONDS, LIVE_SECONDS_SLOW, SLOW_SECONDS, WATCHED_SECONDS = 2, 10, 30, 900
 @require_safe
 def account_plan(request: Any) -> HttpResponse:
     """The account's plan, and what can be done about it now."""
-    return render(request, "billing/plan.html", _standing(request))
+    paid = purchases.periods_in_list(people.account_of(request))
+    return render(request, "billing/plan.html", _standing(request) | {"paid": paid})
+
+
+@for_people
+@require_safe
+def plan_receipt(request: Any, id: UUID) -> HttpResponse:
+    """A receipt to print, for what was paid for a plan."""
+    of_account = Allocation.objects.filter(account=people.account_of(request), amount_minor__gt=0)
+    row = of_account.select_related("plan", "account", "enrollment__user").filter(id=id).first()
+    if row is None:
+        raise Http404
+    context = {
+        "receipt": purchases.receipt(row, purchases.told([row])[row.id]),
+        "is_rehearsal": settings.STRIPE_REHEARSAL,
+    }
+    return render(request, "billing/receipt.html", context)
 
 
 @for_people

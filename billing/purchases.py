@@ -1,4 +1,7 @@
-"""What became of purchases, in words: their payment, their receipt, what was given back, what a bank questions."""
+"""What became of what was paid for, in words: payments, receipts, what was given back, what a bank questions.
+
+A purchase of a pack, or a paid period of a plan, upgrades included.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.urls import reverse
 
 from . import credits, money
-from .models import ClawBack, Dispute, Entry, Lot, Payment, Purchase, Refunding
+from .models import Allocation, ClawBack, Dispute, Entry, Lot, Payment, Purchase, Refunding
+
+Paid = Purchase | Allocation
 
 
 @dataclass(slots=True)
 class Told:
-    """What was told of one purchase after it was paid, oldest first."""
+    """What was told of one purchase, or one period, after it was paid, oldest first."""
 
     amount_minor: int
     refunds: list[Refunding] = field(default_factory=list)
@@ -35,14 +41,26 @@ class Told:
     def is_lost(self) -> bool:
         return any(row.state == Dispute.State.LOST for row in self.disputes)
 
+    @property
+    def words(self) -> tuple[str, str]:
+        """How the payment stands, in a word or two, and its kind: ok, wait, bad or nothing."""
+        if self.is_disputed:
+            return "Disputed", "wait"
+        if self.is_lost:
+            return "Taken back by the bank", "bad"
+        if self.refunded_minor >= self.amount_minor:
+            return "Refunded", ""
+        return ("Refunded in part", "") if self.refunded_minor else ("Paid", "ok")
 
-def told(rows: Iterable[Purchase]) -> dict[UUID, Told]:
-    """By purchase what was told of it. Two queries."""
+
+def told(rows: Iterable[Paid]) -> dict[UUID, Told]:
+    """By purchase or period what was told of it. Two queries."""
     found = {row.id: Told(row.amount_minor) for row in rows}
-    for refund in Refunding.objects.filter(purchase__in=found).order_by("id"):
-        found[refund.purchase_id].refunds.append(refund)
-    for dispute in Dispute.objects.filter(purchase__in=found).order_by("id"):
-        found[dispute.purchase_id].disputes.append(dispute)
+    about = Q(purchase__in=found) | Q(allocation__in=found)
+    for refund in Refunding.objects.filter(about).order_by("id"):
+        found[refund.purchase_id or refund.allocation_id].refunds.append(refund)
+    for dispute in Dispute.objects.filter(about).order_by("id"):
+        found[dispute.purchase_id or dispute.allocation_id].disputes.append(dispute)
     return found
 
 
@@ -68,16 +86,8 @@ def way_to_pay(row: Purchase) -> str:
 def state_words(row: Purchase, said: Told) -> tuple[str, str]:
     """The purchase's state in a word or two, and its kind: ok, wait, bad or nothing."""
     match row.state:
-        case Purchase.State.PAID if said.is_disputed:
-            return "Disputed", "wait"
-        case Purchase.State.PAID if said.is_lost:
-            return "Taken back by the bank", "bad"
-        case Purchase.State.PAID if said.refunded_minor >= row.amount_minor:
-            return "Refunded", ""
-        case Purchase.State.PAID if said.refunded_minor:
-            return "Refunded in part", ""
         case Purchase.State.PAID:
-            return "Paid", "ok"
+            return said.words
         case Purchase.State.FAILED:
             return "Did not go through", "bad"
         case Purchase.State.EXPIRED:
@@ -114,14 +124,79 @@ def in_list(rows: Iterable[Purchase]) -> list[dict[str, Any]]:
     return shown
 
 
-def afterwards(row: Purchase, said: Told) -> list[dict[str, Any]]:
+# A row of the plan page's list is short; older receipts are in Stripe's portal.
+PERIODS_SHOWN = 24
+
+
+def periods_in_list(account: UUID) -> list[dict[str, Any]]:
+    """What the account paid for its plans, newest first, as pages list it. Three queries."""
+    every = Allocation.objects.filter(account=account, amount_minor__gt=0).select_related("plan")
+    rows = list(every.order_by("-created_at", "-id")[:PERIODS_SHOWN])
+    said = told(rows)
+    shown = []
+    for row in rows:
+        word, kind = said[row.id].words
+        given = said[row.id].refunded_minor
+        shown.append(
+            {
+                "url": page_about(row),
+                "title": in_words(row),
+                "pack": f"{credits.short(row.credits)} credits",
+                "price": money.words(row.amount_minor, row.currency),
+                "refunded": money.words(given, row.currency) if given else "",
+                "word": word,
+                "kind": kind,
+                "at": row.created_at,
+                "receipt_url": row.invoice_url or page_about(row),
+                "checkout_url": "",
+            }
+        )
+    return shown
+
+
+def in_words(row: Paid) -> str:
+    """What was paid for: "1,400 credits, Standard", or "Supporter, 21 Nov 2026 to 21 Dec 2026"."""
+    if isinstance(row, Purchase):
+        return f"{credits.short(row.credits)} credits, {row.pack.title}"
+    words = str(row)
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def receipt(row: Paid, said: Told) -> dict[str, Any]:
+    """What a receipt of it says: see receipt.html."""
+    is_pack = isinstance(row, Purchase)
+    person = row.user if isinstance(row, Purchase) else row.enrollment.user
+    return {
+        "id": row.id,
+        "number": str(row.id).rpartition("-")[2].upper(),
+        "named": "Purchase" if is_pack else "Period",
+        "crumbs": [("/account/credits", "Credits"), ("/account/credits/purchases", "Purchases")]
+        if is_pack
+        else [("/account/plan", "Plan")],
+        "buyer": person.email if person is not None else str(row.account),
+        "what": in_words(row),
+        "price": money.words(row.amount_minor, row.currency),
+        "refunds": [
+            {"at": one.created_at, "amount": money.words(one.amount_minor, row.currency)}
+            for one in said.refunds
+            if one.state != one.State.FAILED
+        ],
+        "total": money.words(row.amount_minor - said.refunded_minor, row.currency),
+        "currency": row.currency.upper(),
+        "paid_at": row.paid_at if isinstance(row, Purchase) else row.created_at,
+        "stripe_url": row.receipt_url if isinstance(row, Purchase) else row.invoice_url,
+        "payment": row.stripe_intent or "",
+    }
+
+
+def afterwards(row: Paid, said: Told) -> list[dict[str, Any]]:
     """What its refunds and disputes did, in steps. One query."""
     both: list[Refunding | Dispute] = [*said.refunds, *said.disputes]
     taken = {back.id: back for back in ClawBack.objects.filter(account=row.account_id, id__in=[one.id for one in both])}
     return [step for one in both for step in story_of(one, row, taken.get(one.id))]
 
 
-def story_of(one: Refunding | Dispute, row: Purchase, taken: ClawBack | None) -> list[dict[str, Any]]:
+def story_of(one: Refunding | Dispute, row: Paid, taken: ClawBack | None) -> list[dict[str, Any]]:
     """What a refund or a dispute did, in steps: when, what, and what it meant for the credits."""
     price = money.words(one.amount_minor, row.currency)
     back = f"{credits.display(taken.amount)} credits taken back" if taken is not None else ""
@@ -148,6 +223,11 @@ def page_of(id: UUID) -> str:
     return reverse("purchase", args=[id])
 
 
+def page_about(row: Paid) -> str:
+    """Where people read about it: a purchase's page, or a period's receipt."""
+    return page_of(row.id) if isinstance(row, Purchase) else reverse("plan_receipt", args=[row.id])
+
+
 def receipt_of(row: Purchase) -> str:
     """Where its receipt is: Stripe's, else our own; empty for what was not paid."""
     if row.state != Purchase.State.PAID:
@@ -155,8 +235,8 @@ def receipt_of(row: Purchase) -> str:
     return row.receipt_url or reverse("purchase_receipt", args=[row.id])
 
 
-def moved_by(line: Entry) -> Purchase | None:
-    """The purchase whose credits a line gave, took back, returned, set aside or freed; None for any other line."""
+def moved_by(line: Entry) -> Paid | None:
+    """What was paid for, where a line gave its credits, took them back, returned, froze or freed them; else None."""
     of = {"account": line.account_id}
     payments: Any
     match line.kind:
@@ -170,16 +250,20 @@ def moved_by(line: Entry) -> Purchase | None:
             payments = Lot.objects.filter(**of, id__in=line.lots).values("payment")
         case _:
             return None
-    return Purchase.objects.filter(**of, payment__in=payments).select_related("pack").first()
+    bought = Purchase.objects.filter(**of, payment__in=payments).select_related("pack").first()
+    periods = Allocation.objects.filter(**of, payment__in=payments, amount_minor__gt=0)
+    return bought or periods.select_related("plan").first()
 
 
 def story_until(line: Entry) -> list[dict[str, Any]]:
-    """What had happened to the purchase that a line is about, by then, as steps of the line's story."""
+    """What had happened, by then, to what the line's credits were paid for with, as steps of the line's story."""
     row = moved_by(line)
     if row is None or line.kind == "grant":
         return []
-    words = f"{money.words(row.amount_minor, row.currency)} for {credits.short(row.credits)} credits, {row.pack.title}"
-    steps: list[dict[str, Any]] = [{"at": row.paid_at, "title": "Bought", "detail": f"{words}."}]
+    paid = money.words(row.amount_minor, row.currency)
+    what = in_words(row) if isinstance(row, Purchase) else f"{credits.short(row.credits)} credits, {in_words(row)}"
+    at, title = (row.paid_at, "Bought") if isinstance(row, Purchase) else (row.created_at, "Paid")
+    steps: list[dict[str, Any]] = [{"at": at, "title": title, "detail": f"{paid} for {what}."}]
     for step in afterwards(row, told([row])[row.id]):
         detail = step["more"]
         detail = f"{detail[:1].upper()}{detail[1:]}." if detail else ""

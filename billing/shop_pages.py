@@ -267,26 +267,8 @@ def purchase_receipt(request: Any, id: UUID) -> HttpResponse:
     row = _found(request, id)
     if row.state != State.PAID:
         raise Http404
-    said = purchases.told([row])[row.id]
-    left = row.amount_minor - said.refunded_minor
     context = {
-        "receipt": {
-            "id": row.id,
-            "number": str(row.id).rpartition("-")[2].upper(),
-            "buyer": row.user.email if row.user is not None else str(row.account),
-            "what": f"{credits.short(row.credits)} credits, {row.pack.title}",
-            "price": money.words(row.amount_minor, row.currency),
-            "refunds": [
-                {"at": one.created_at, "amount": money.words(one.amount_minor, row.currency)}
-                for one in said.refunds
-                if one.state != one.State.FAILED
-            ],
-            "total": money.words(left, row.currency),
-            "currency": row.currency.upper(),
-            "paid_at": row.paid_at,
-            "stripe_url": row.receipt_url,
-            "payment": row.stripe_intent or "",
-        },
+        "receipt": purchases.receipt(row, purchases.told([row])[row.id]),
         "is_rehearsal": settings.STRIPE_REHEARSAL,
     }
     return render(request, "billing/receipt.html", context)

@@ -56,6 +56,7 @@ PAGES: list[URLPattern] = [
     path("account/plan/live", plan_pages.plan_live, name="plan_live"),
     path("account/plan/subscribe", plan_pages.subscribe, name="plan_subscribe"),
     path("account/plan/portal", plan_pages.portal, name="plan_portal"),
+    path("account/plan/paid/<uuid:id>", plan_pages.plan_receipt, name="plan_receipt"),
     path("account/plan/<slug:act>", plan_pages.plan_act, name="plan_act"),
     path("account/settings/credits", settings_pages.settings_credits, name="settings_credits"),
     path("account/settings/tokens", pages.settings_tokens, name="settings_tokens"),

@@ -664,7 +664,8 @@ def entry(request: Any, id: UUID) -> HttpResponse:
         "sentence": statement.tell(line),
         "sequence": line.sequence,
         "link": hold.link if hold is not None else "",
-        "purchase_url": purchases.page_of(bought.id) if bought is not None else "",
+        "purchase_url": purchases.page_about(bought) if bought is not None else "",
+        "purchase_words": "See the purchase" if isinstance(bought, purchases.Purchase) else "See the receipt",
         "size": credits.display(line.amount) if line.amount and not line.balance_delta else "",
     }
     context = {

@@ -4,17 +4,20 @@ Every line is one event of Stripe's, signed, received and applied; the tables ar
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from billing import alerts
+from billing import alerts, plans, tasks
 from billing.models import Alert, Allocation, ClawBack, Dispute, Enrollment, EntryText, Notice, Plan, Refunding, new_id
+from billing.periods import Period
 from billing.reconcile import reconcile
 from tests.conftest import Clock
 
 from ..purse import Purse
 from ..stripe.told import SECRET, Sold, event, receive, tell
+from ..test_free_plan import set_clock
 from .statement import Statement, c
 
 pytestmark = pytest.mark.django_db
@@ -478,3 +481,54 @@ def test_a_plans_month_that_is_refunded(purse: Purse, statement: Statement) -> N
     tell("charge.dispute.funds_reinstated", about | {"id": "du_1", "status": "won"})
     statement.row("won after all: it pays what is owed")
     assert Refunding.objects.get(stripe_refund="re_1").allocation_id is not None
+
+
+def test_a_subscription_that_ends_while_work_is_held(purse: Purse, statement: Statement, clock: Clock) -> None:
+    """A month of Supporter, £45 for 3,000, from 10 January to 10 February. It is deleted at Stripe while a job holds
+    600: what was paid for stays until the month's end, the job is settled as ever, and the account is on Free.
+
+    | what                                           | balance | held | debt | available |
+    | ---------------------------------------------- | ------- | ---- | ---- | --------- |
+    | 10 Jan, £45 paid: the month's 3,000            | 3000    | 0    | 0    | 3000      |
+    | 400 spent, and a job holds 600                 | 2600    | 600  | 0    | 2000      |
+    | 20 Jan, the subscription is deleted: Free, 300 | 2900    | 600  | 0    | 2300      |
+    | told again                                     | 2900    | 600  | 0    | 2300      |
+    | the job captures 250, and 350 come back        | 2650    | 0    | 0    | 2650      |
+    | £22.50 of the £45 refunded: 1,500 taken        | 1150    | 0    | 0    | 1150      |
+    | another job holds 1,000                        | 1150    | 1000 | 0    | 150       |
+    | 10 Feb, the month is over: its free 0 expire   | 1150    | 1000 | 0    | 150       |
+    | that job fails: 850 of the month, 150 of Free  | 1150    | 0    | 0    | 1150      |
+    | 17 Feb, seven days later: the 850 expire       | 300     | 0    | 0    | 300       |
+    """
+    plans.install()
+    plan = Plan.objects.get(slug="supporter")
+    set_clock("2027-01-10 08:00")
+    begun, over = (datetime(2027, month, 10, 8, tzinfo=UTC) for month in (1, 2))
+    row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="pending", started_at=begun)
+    paid = plans.Sold("in_1", 4500, "gbp", intent="pi_month")
+    plans.allocate_month(row.id, plan, Period(begun, over), paid, "sub_1")
+    statement.row("10 Jan, £45 paid: the month's 3,000")
+    purse.charge(c("400"))
+    hold = purse.place(c("600"))
+    statement.row("400 spent, and a job holds 600")
+    set_clock("2027-01-20 08:00")
+    deleted = {"id": "sub_1", "object": "subscription", "status": "canceled", "metadata": {"enrollment": str(row.id)}}
+    assert tell("customer.subscription.deleted", deleted).outcome == "ended"
+    statement.row("20 Jan, the subscription is deleted: Free, 300")
+    assert tell("customer.subscription.deleted", deleted).outcome == "had ended"
+    statement.row("told again")
+    purse.capture(hold, c("250"))
+    statement.row("the job captures 250, and 350 come back")
+    about = {"object": "refund", "amount": 2250, "currency": "gbp", "payment_intent": "pi_month", "metadata": {}}
+    tell("refund.created", about | {"id": "re_1", "status": "succeeded"})
+    statement.row("£22.50 of the £45 refunded: 1,500 taken")
+    hold = purse.place(c("1000"), expires_in_seconds=3_000_000)
+    statement.row("another job holds 1,000")
+    set_clock("2027-02-10 08:00:01")
+    tasks.expire_lots()
+    statement.row("10 Feb, the month is over: its free 0 expire")
+    purse.release(hold)
+    statement.row("that job fails: 850 of the month, 150 of Free")
+    set_clock("2027-02-17 08:00:01")
+    tasks.expire_lots()
+    statement.row("17 Feb, seven days later: the 850 expire")

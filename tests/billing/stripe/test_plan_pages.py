@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from billing import plans, stripe_inbox
+from billing import plans, refunds, stripe_inbox
 from billing.credits import MICRO
-from billing.models import Audit, Enrollment, PlanChange
+from billing.models import Allocation, Audit, Enrollment, Entry, PlanChange
 from billing.reconcile import reconcile
 from tests.billing.pages.test_pages import text_of
 from tests.people import Caller, Person, member, nobody, owner, stranger
@@ -220,6 +220,35 @@ def test_cards_and_invoices_are_at_stripe(owner: Person, stand_in: StandIn, stri
     answer = press(owner, "portal")
     assert answer.status_code == 303
     assert answer["Location"].startswith(stand_in.url)
+
+
+def test_what_was_paid_stands_there_with_its_receipt(
+    owner: Person, stranger: Person, stand_in: StandIn, stripe_settings: Any
+) -> None:
+    assert "What you paid for plans" not in said(owner)
+    subscribed(owner, stand_in, "supporter")
+    month = Allocation.objects.get(account=owner.account, amount_minor=4500)
+    assert f"{month} Paid" in said(owner)
+    assert "3,000 credits · Receipt" in said(owner)
+    page = owner.browser().get(PAGE).content.decode()
+    receipt = f"{PAGE}/paid/{month.id}"
+    assert month.invoice_url
+    assert f'href="{month.invoice_url}"' in page
+    assert f'href="{receipt}"' in page
+    refund = {"id": "re_1", "currency": "gbp", "payment_intent": month.stripe_intent, "amount": 2250, "metadata": {}}
+    refunds.told_of_refund(refund | {"status": "succeeded"})
+    assert "Refunded in part" in said(owner)
+    shown = text_of(owner.browser().get(receipt))
+    assert f"Receipt {str(month.id).rpartition('-')[2].upper()}" in shown
+    for words in (owner.user.email, str(month), "£45.00", "Given back on", "−£22.50", "Total paid £22.50"):
+        assert words in shown
+    assert owner.browser().get(f"{PAGE}/paid/{uuid4()}").status_code == 404
+    assert stranger.browser().get(receipt).status_code == 404
+    taken = Entry.objects.get(account=owner.account, kind="claw_back")
+    page = text_of(owner.browser().get(f"/account/credits/statement/{taken.id}"))
+    assert f"£45.00 for 3,000 credits, {month}." in page
+    assert "Refunded £22.50" in page
+    assert "See the receipt" in page
 
 
 def test_what_cannot_be_done_now_says_so_and_changes_nothing(

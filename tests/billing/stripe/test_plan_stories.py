@@ -1,4 +1,4 @@
-"""Stories of plans, played at the small Stripe by its own clock; balances after each line can be checked by hand.
+"""The stories of plan_stories.md, played at the small Stripe by its own clock: dates, invoices, credits, balances.
 
 What happens there comes here by its events. Each story is told twice: in order, while Stripe's API cannot be asked, so
 by what the events say alone; and each event twice, the last first, where the API can be asked.
@@ -17,11 +17,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from billing import plans, stripe_inbox, subscriptions, tasks
+from billing import money, plans, stripe_inbox, subscriptions, tasks
 from billing.clock import now
 from billing.credits import MICRO
 from billing.errors import BillingError
-from billing.models import Allocation, Dispute, Enrollment, InboxEvent, Lot, Plan, SpendLimit
+from billing.models import Allocation, Dispute, Enrollment, Entry, InboxEvent, Lot, Plan, SpendLimit
 from tests.conftest import Clock
 
 from ..purse import Purse
@@ -35,6 +35,12 @@ ORDERS = ["by events alone", "last first and twice"]
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def whole(micro: int) -> str:
+    """Credits as the tables have them."""
+    assert micro % MICRO == 0
+    return f"{micro // MICRO:,}"
 
 
 @dataclass
@@ -141,9 +147,9 @@ class Town:
     def buy(self, credits: str) -> None:
         self.purse.grant(int(credits) * MICRO, source="pack")
 
-    def refund(self, pence: str) -> None:
-        """Given back at Stripe, of the last month that was paid."""
-        self.stand_in.post("refund", payment_intent=self.paid_by, amount=int(pence))
+    def refund(self, pounds: str) -> None:
+        """Given back at Stripe, of what was paid last."""
+        self.stand_in.post("refund", payment_intent=self.paid_by, amount=int(pounds.strip("£").replace(".", "")))
 
     def dispute(self) -> None:
         self.stand_in.post(f"dispute/{self.paid_by}")
@@ -178,6 +184,19 @@ class Town:
         return newest.stripe_intent
 
     @property
+    def invoices(self) -> dict[str, int]:
+        """What was paid at Stripe so far, as its own list of invoices has it, oldest first, in pence."""
+        found = subscriptions.checkout.client().v1.invoices.list({"status": "paid", "limit": 100}).data
+        return {str(invoice.id): invoice.total for invoice in reversed(found) if invoice.total}
+
+    def moved_since(self, line: int) -> tuple[str, str]:
+        """What the statement's lines after that one made available, and what they took of it."""
+        later = Entry.objects.filter(account=self.purse.id, sequence__gt=line)
+        moved = [entry.balance_delta - entry.held_delta - entry.frozen_delta for entry in later]
+        came, went = sum(n for n in moved if n > 0), -sum(n for n in moved if n < 0)
+        return whole(came) if came else "", whole(went) if went else ""
+
+    @property
     def stands(self) -> str:
         row = plans.in_force(self.purse.id)
         if row is None:
@@ -188,225 +207,32 @@ class Town:
         return words + (f", then {row.next_plan.slug}" if row.next_plan else "")
 
 
-Line = tuple[str, str, int, str]
-STORIES: dict[str, list[Line]] = {
-    # name: (when, what, credits available afterwards, plan)
-    "renewed twice": [
-        ("2027-01-21 10:00", "verify", 300, "free"),
-        ("2027-01-21 10:05", "subscribe supporter", 3300, "supporter"),
-        ("2027-02-21 10:00", "nothing", 3000, "supporter"),  # the free credits' month is over
-        ("2027-02-21 10:06", "nothing", 3000, "supporter"),
-        ("2027-03-21 10:06", "nothing", 3000, "supporter"),
-    ],
-    "ends of months": [
-        ("2027-01-31 23:59", "verify", 300, "free"),
-        ("2027-01-31 23:59", "subscribe supporter", 3300, "supporter"),
-        ("2027-02-28 23:58", "nothing", 3300, "supporter"),
-        ("2027-03-01 00:00", "nothing", 3000, "supporter"),
-        ("2027-03-31 23:58", "nothing", 3000, "supporter"),
-        ("2027-04-01 00:00", "spend 100", 2900, "supporter"),
-        ("2027-04-30 23:58", "nothing", 2900, "supporter"),
-        ("2027-05-01 00:00", "nothing", 3000, "supporter"),
-    ],
-    "a leap day": [
-        ("2028-01-31 12:00", "verify", 300, "free"),
-        ("2028-01-31 12:00", "subscribe supporter", 3300, "supporter"),
-        ("2028-02-18 12:05", "change pro", 6713, "pro"),  # 9,000 × 11 ÷ 29 = 3,413.79…
-        ("2028-02-29 12:01", "nothing", 12_000, "pro"),
-        ("2028-03-31 12:01", "nothing", 12_000, "pro"),
-    ],
-    "larger at half time": [
-        ("2027-04-10 08:00", "verify", 300, "free"),
-        ("2027-04-10 08:00", "subscribe supporter", 3300, "supporter"),
-        ("2027-04-25 08:05", "change pro", 7800, "pro"),  # 9,000 × 15 ÷ 30 = 4,500
-        ("2027-05-10 08:01", "nothing", 12_000, "pro"),
-    ],
-    "larger on the last second": [
-        ("2027-04-10 08:00", "verify", 300, "free"),
-        ("2027-04-10 08:00", "subscribe supporter", 3300, "supporter"),
-        ("2027-05-10 07:59:50", "change pro", 3600, "pro"),  # the day that has begun, paid as such: 9,000 × 1 ÷ 30
-        ("2027-05-10 08:00:40", "nothing", 12_000, "pro"),
-    ],
-    "smaller from the next month on": [
-        ("2027-04-10 08:00", "verify", 300, "free"),
-        ("2027-04-10 08:00", "subscribe pro", 12_300, "pro"),
-        ("2027-04-20 08:00", "change supporter", 12_300, "pro, then supporter"),
-        ("2027-05-10 08:01", "nothing", 3000, "supporter"),
-        ("2027-06-10 08:01", "nothing", 3000, "supporter"),
-    ],
-    "smaller, and kept after all": [
-        ("2027-04-10 08:00", "subscribe pro", 12_000, "pro"),
-        ("2027-04-20 08:00", "change supporter", 12_000, "pro, then supporter"),
-        ("2027-04-21 08:00", "keep", 12_000, "pro"),
-        ("2027-05-10 08:01", "nothing", 12_000, "pro"),
-    ],
-    "ended": [
-        ("2027-01-31 10:00", "verify", 300, "free"),
-        ("2027-02-10 10:00", "subscribe supporter", 3300, "supporter"),
-        ("2027-02-20 10:00", "cancel", 3300, "supporter, ends"),
-        ("2027-02-28 10:01", "nothing", 3000, "supporter, ends"),
-        ("2027-03-10 10:01", "nothing", 300, "free"),  # the free month from 28 Feb was not given yet
-        ("2027-03-31 10:01", "nothing", 300, "free"),
-    ],
-    "ended, and kept after all": [
-        ("2027-02-10 10:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-02-20 10:00", "cancel", 3000, "supporter, ends"),
-        ("2027-03-01 10:00", "keep", 3000, "supporter"),
-        ("2027-03-10 10:01", "nothing", 3000, "supporter"),
-    ],
-    "free again within the same free month": [
-        ("2027-01-10 10:00", "verify", 300, "free"),
-        ("2027-01-10 10:01", "spend 30", 270, "free"),
-        ("2027-01-12 10:00", "subscribe supporter", 3270, "supporter"),
-        ("2027-01-13 10:00", "end_at_stripe", 3270, "free"),  # what was paid for stays; no second 300
-        ("2027-02-10 10:01", "nothing", 3300, "free"),
-        ("2027-02-12 10:01", "nothing", 300, "free"),
-    ],
-    "not paid, then paid in time": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-05-09 08:00", "card declines", 3000, "supporter"),
-        ("2027-05-10 08:01", "nothing", 0, "supporter grace"),
-        ("2027-05-11 08:00", "card works", 0, "supporter grace"),
-        ("2027-05-13 08:01", "nothing", 3000, "supporter"),  # Stripe tries again after three days
-        ("2027-06-10 08:01", "nothing", 3000, "supporter"),
-    ],
-    "not paid in time": [
-        ("2027-04-10 08:00", "verify", 300, "free"),
-        ("2027-04-10 08:00", "subscribe supporter", 3300, "supporter"),
-        ("2027-04-11 08:00", "buy 500", 3800, "supporter"),
-        ("2027-05-09 08:00", "card declines", 3800, "supporter"),
-        ("2027-05-10 08:01", "nothing", 500, "supporter grace"),
-        ("2027-05-17 08:02", "nothing", 800, "free"),
-        ("2027-06-10 08:02", "nothing", 800, "free"),
-    ],
-    "tried for fourteen days": [
-        ("2027-04-10 08:00", "subscribe trial", 50, "trial trial"),
-        ("2027-04-24 08:01", "nothing", 1000, "trial"),
-        ("2027-05-24 08:01", "nothing", 1000, "trial"),
-    ],
-    "another plan while it is tried": [
-        ("2027-04-10 08:00", "subscribe trial", 50, "trial trial"),
-        ("2027-04-12 08:00", "change supporter", 50, "supporter trial"),  # nothing paid, nothing given once more
-        ("2027-04-13 08:00", "change pro", 50, "pro trial"),
-        ("2027-04-14 08:00", "change supporter", 50, "supporter trial"),
-        ("2027-04-24 08:01", "nothing", 3000, "supporter"),
-        ("2027-05-24 08:01", "nothing", 3000, "supporter"),
-    ],
-    "tried, and ended before it cost anything": [
-        ("2027-04-10 08:00", "verify", 300, "free"),
-        ("2027-04-10 08:00", "subscribe trial", 350, "trial trial"),
-        ("2027-04-12 08:00", "cancel", 350, "trial trial, ends"),
-        ("2027-04-12 08:01", "refused plan_change_planned change pro", 350, "trial trial, ends"),
-        ("2027-04-24 08:01", "nothing", 300, "free"),
-        ("2027-05-10 08:01", "nothing", 300, "free"),
-    ],
-    "tried twice": [
-        ("2027-04-10 08:00", "subscribe trial", 50, "trial trial"),
-        ("2027-04-12 08:00", "end_at_stripe", 350, "free"),
-        ("2027-04-13 08:00", "subscribe trial", 1350, "trial"),  # paid for at once this time
-        ("2027-05-12 08:01", "nothing", 1000, "trial"),
-        ("2027-05-13 08:01", "nothing", 1000, "trial"),
-    ],
-    "changed before it is paid": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-05-09 08:00", "card declines", 3000, "supporter"),
-        ("2027-05-10 08:01", "nothing", 0, "supporter grace"),
-        ("2027-05-10 08:02", "refused plan_unpaid change pro", 0, "supporter grace"),
-        ("2027-05-10 08:03", "refused plan_unpaid keep", 0, "supporter grace"),
-        ("2027-05-10 08:04", "card works", 0, "supporter grace"),
-        ("2027-05-10 08:05", "settle", 3000, "supporter"),
-        ("2027-05-10 08:06", "change pro", 12_000, "pro"),  # 9,000 × 31 ÷ 31: the day that has begun counts
-        ("2027-06-10 08:01", "nothing", 12_000, "pro"),
-    ],
-    "smaller, and not paid": [
-        ("2027-04-10 08:00", "subscribe pro", 12_000, "pro"),
-        ("2027-04-20 08:00", "change supporter", 12_000, "pro, then supporter"),
-        ("2027-05-09 08:00", "card declines", 12_000, "pro, then supporter"),
-        ("2027-05-10 08:01", "nothing", 0, "pro grace, then supporter"),
-        ("2027-05-10 08:02", "refused plan_unpaid keep", 0, "pro grace, then supporter"),
-        ("2027-05-11 08:00", "card works", 0, "pro grace, then supporter"),
-        ("2027-05-11 08:01", "settle", 3000, "supporter"),
-    ],
-    "ended before it is paid": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-05-09 08:00", "card declines", 3000, "supporter"),
-        ("2027-05-10 08:01", "nothing", 0, "supporter grace"),
-        ("2027-05-11 08:00", "cancel", 300, "free"),
-        ("2027-05-13 08:01", "nothing", 300, "free"),  # Stripe tries no more
-    ],
-    "paused, changed and gone on without money": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-04-20 08:00", "pause", 3000, "supporter paused"),
-        ("2027-04-20 08:01", "refused plan_paused change pro", 3000, "supporter paused"),
-        ("2027-04-20 08:02", "card declines", 3000, "supporter paused"),
-        ("2027-05-20 08:00", "go_on", 0, "supporter grace"),
-        ("2027-05-20 08:01", "card works", 0, "supporter grace"),
-        ("2027-05-20 08:02", "settle", 3000, "supporter"),
-        ("2027-06-20 08:01", "nothing", 3000, "supporter"),
-    ],
-    "to and fro on the last second": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-05-10 07:59:40", "change pro", 3300, "pro"),  # 9,000 × 1 ÷ 30, paid as such
-        ("2027-05-10 07:59:45", "change supporter", 3300, "pro, then supporter"),
-        ("2027-05-10 07:59:48", "refused plan_change_planned change pro", 3300, "pro, then supporter"),
-        ("2027-05-10 07:59:50", "keep", 3300, "pro"),
-        ("2027-05-10 07:59:52", "refused plan_cannot_change change pro", 3300, "pro"),
-        ("2027-05-10 07:59:55", "change supporter", 3300, "pro, then supporter"),
-        ("2027-05-10 08:00:40", "nothing", 3000, "supporter"),
-        ("2027-06-10 07:59:50", "change pro", 3290, "pro"),  # 9,000 × 1 ÷ 31 = 290.32…
-        ("2027-06-10 08:00:40", "nothing", 12_000, "pro"),
-    ],
-    "larger, and the difference given back": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-04-25 08:05", "change pro", 7500, "pro"),
-        ("2027-04-26 08:00", "spend 2000", 5500, "pro"),
-        ("2027-04-27 08:00", "spend 2000", 3500, "pro"),
-        ("2027-04-28 08:00", "refund 5750", 0, "pro"),  # 4,500 go, 3,500 were left: 1,000 are owed
-        ("2027-05-10 08:01", "nothing", 11_000, "pro"),  # the next month settles them first
-    ],
-    "ended and taken again within a month": [
-        ("2027-01-10 10:00", "verify", 300, "free"),
-        ("2027-01-12 10:00", "subscribe supporter", 3300, "supporter"),
-        ("2027-01-14 10:00", "end_at_stripe", 3300, "free"),
-        ("2027-01-15 10:00", "subscribe supporter", 6300, "supporter"),  # both months were paid for
-        ("2027-01-16 10:00", "end_at_stripe", 6300, "free"),
-        ("2027-01-20 10:00", "spend 30", 6270, "free"),  # of what ends first: the free month, given once
-        ("2027-02-10 10:01", "nothing", 6300, "free"),
-        ("2027-02-12 10:01", "nothing", 3300, "free"),
-        ("2027-02-15 10:01", "nothing", 300, "free"),
-    ],
-    "larger on a leap day": [
-        ("2028-02-10 12:00", "subscribe supporter", 3000, "supporter"),
-        ("2028-02-29 12:05", "change pro", 6103, "pro"),  # 9,000 × 10 ÷ 29 = 3,103.44…
-        ("2028-03-10 12:01", "nothing", 12_000, "pro"),
-    ],
-    "begun on a leap day": [
-        ("2028-02-29 23:59", "verify", 300, "free"),
-        ("2028-02-29 23:59", "subscribe supporter", 3300, "supporter"),
-        ("2028-03-28 23:58", "nothing", 3300, "supporter"),
-        ("2028-03-30 00:00", "nothing", 3000, "supporter"),  # from the 29th to the 29th
-        ("2028-04-29 23:58", "nothing", 3000, "supporter"),
-        ("2028-04-30 00:00", "spend 100", 2900, "supporter"),
-        ("2028-05-30 00:00", "nothing", 3000, "supporter"),
-    ],
-    "paused and gone on": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-04-20 08:00", "pause", 3000, "supporter paused"),
-        ("2027-05-10 08:01", "nothing", 0, "supporter paused"),
-        ("2027-05-20 08:00", "go_on", 3000, "supporter"),
-        ("2027-06-20 08:01", "nothing", 3000, "supporter"),
-    ],
-    "half the money given back": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-04-11 08:00", "spend 200", 2800, "supporter"),
-        ("2027-04-12 08:00", "refund 2250", 1300, "supporter"),
-    ],
-    "disputed and won": [
-        ("2027-04-10 08:00", "subscribe supporter", 3000, "supporter"),
-        ("2027-04-12 08:00", "dispute", 0, "supporter"),
-        ("2027-04-13 08:00", "win", 3000, "supporter"),
-    ],
-}
+@dataclass(frozen=True)
+class Line:
+    """A line of a story: when, what was done, what was paid for it, the credits that came and went, how it stands."""
+
+    when: str
+    what: str
+    paid: str
+    came: str
+    went: str
+    available: str
+    plan: str
+
+
+def read_stories() -> dict[str, list[Line]]:
+    """The tables of plan_stories.md, each by its heading."""
+    stories: dict[str, list[Line]] = {}
+    for row in (Path(__file__).parent / "plan_stories.md").read_text().splitlines():
+        if row.startswith("## "):
+            stories[row[3:]] = []
+        elif row.startswith("| 20"):
+            cells = [cell.strip() for cell in row.strip("| ").split("|")]
+            stories[list(stories)[-1]].append(Line(*cells[:7]))
+    return stories
+
+
+STORIES = read_stories()
 
 
 @pytest.fixture
@@ -437,12 +263,16 @@ TOLD += [("smaller, and kept after all", "last first, alone"), ("ended, and kept
 @pytest.mark.parametrize(("story", "order"), TOLD)
 def test_a_story_ends_with_the_same_balance_in_any_order(story: str, order: str, town: Callable[[str], Town]) -> None:
     here = town(order)
-    for moment, what, available, stands in STORIES[story]:
-        here.go_to(moment)
-        act, *terms = what.split()
+    for line in STORIES[story]:
+        invoices, lines = here.invoices, here.purse.account.entry_count
+        here.go_to(line.when)
+        act, *terms = line.what.split()
         getattr(here, act)(*terms)
         here.hear()
-        assert (here.purse.available, here.stands) == (available * MICRO, stands), f"{moment} {what}"
+        paid = " + ".join(money.words(total, "gbp") for id, total in here.invoices.items() if id not in invoices)
+        came, went = here.moved_since(lines)
+        now = Line(line.when, line.what, paid, came, went, whole(here.purse.available), here.stands)
+        assert now == line
         # The caps are those of the plan in force.
         row = plans.in_force(here.purse.id)
         assert row is not None
