@@ -95,8 +95,8 @@ class FreeCreditsNotAccepted(BillingError):
     status = 402
     sentence = "Free credits cannot pay for this yet. Nothing was started and nothing was charged."
     reason = (
-        "Until your first payment, plan and promotional credits pay only for what costs nobody anything. For this, "
-        "bought credits are needed."
+        "Until your first payment, and again where it was given back, plan and promotional credits pay only for what "
+        "costs nobody anything. For this, bought credits are needed."
     )
     action = "Buy any pack or plan: from then on all your credits pay for everything."
 

@@ -1195,8 +1195,8 @@ def due_late(limit: int = 200) -> list[UUID]:
     of_late = Generation.objects.filter(state=State.AWAITING_SETTLEMENT, verdict_at__isnull=False)
     wary = set(of_late.filter(hold__takes_free_credits=False).values_list("account_id", flat=True))
     unpaid = wary - ledger.have_paid(wary) if wary else wary
-    accepted = Lot.objects.filter(account=OuterRef("account_id"), is_frozen=False, is_promotional=False)
-    accepted = accepted.exclude(source="plan").values("account").values(sum=Sum(F("remaining") - F("held")))
+    bought = Lot.objects.filter(account=OuterRef("account_id"), is_frozen=False, is_promotional=False)
+    accepted = bought.exclude(source="plan").values("account").values(sum=Sum(F("remaining") - F("held")))
     is_too_dear = Q(account__in=unpaid, hold__takes_free_credits=False, accepted__lt=F("estimate_min"))
     can_pay = Q(account__is_frozen=False, account__debt=0, available__gte=F("estimate_min"))
     payable = (

@@ -326,10 +326,10 @@ def change_item(
     lines = []
     if behaviour != "none" and not is_trial:
         whole, left = ends - start, max(0, ends - moment)
-        before = old["price"]["unit_amount"] * old["quantity"] * left // whole
+        before = _part(old["price"]["unit_amount"] * old["quantity"], left, whole)
         lines.append(_proration(book, old, moment, ends, -before, "Unused time on"))
         if not is_new_cycle:
-            now_costs = price["unit_amount"] * quantity * left // whole
+            now_costs = _part(price["unit_amount"] * quantity, left, whole)
             lines.append(
                 _proration(
                     book, old | {"price": price, "quantity": quantity}, moment, ends, now_costs, "Remaining time on"
@@ -356,6 +356,11 @@ def change_item(
 
 def _cycle(price: Thing) -> tuple[str, int]:
     return price["recurring"]["interval"], price["recurring"]["interval_count"]
+
+
+def _part(amount: int, left: int, whole: int) -> int:
+    """What of the amount is for the time that is left, to the nearest, as the page of the plan says beforehand."""
+    return (2 * amount * left + whole) // (2 * whole)
 
 
 def _proration(book: Book, item: Thing, start: int, ends: int, amount: int, words: str) -> Thing:

@@ -5,6 +5,7 @@ The plan costs £45.00 and gives 1,000 credits a month, of which 500 may be kept
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.conftest import Clock
 from ..purse import Purse
 from ..test_free_plan import set_clock
 from ..test_revenue import agree
+from .statement import Statement
 
 pytestmark = pytest.mark.django_db
 
@@ -73,79 +75,156 @@ def saver(purse: Purse, clock: Clock) -> Saver:
     return Saver(purse)
 
 
-def test_a_refund_of_a_past_month_takes_back_what_was_kept_of_it(saver: Saver) -> None:
+@pytest.fixture
+def statement(saver: Saver, request: pytest.FixtureRequest) -> Iterator[Statement]:
+    statement = Statement(saver.purse, request.function.__doc__)
+    yield statement
+    statement.end()
+    assert reconcile([saver.purse.id]).findings == []
+    agree()
+
+
+def test_a_refund_of_a_past_month_takes_back_what_was_kept_of_it(saver: Saver, statement: Statement) -> None:
+    """Of January's 1,000, 300 were spent, 200 expired and 500 were kept; its £45 goes back, so 1,000 are to be gone.
+
+    | what                                                    | balance | debt | available |
+    | ------------------------------------------------------- | ------- | ---- | --------- |
+    | 10 Jan, £45 paid                                        | 1000    | 0    | 1000      |
+    | 300 spent                                               | 700     | 0    | 700       |
+    | 10 Feb, £45 paid: 700 expire, 500 kept, and 1,000 new   | 1500    | 0    | 1500      |
+    | January refunded: 500 taken, 200 expired, 300 were owed | 700     | 0    | 700       |
+    """
     saver.pay(0)
+    statement.row("10 Jan, £45 paid")
     saver.purse.charge(300 * MICRO)
+    statement.row("300 spent")
     saver.pay(1)
-    assert saver.stands == (1500, 0)  # 700 were left, 500 of them are kept
+    statement.row("10 Feb, £45 paid: 700 expire, 500 kept, and 1,000 new")
     assert sum(revenue.figures().breakage.values()) == 200 * MICRO
     saver.refund(0, 4500)
-    assert saver.taken(0) == [(500, 200, 300)]
-    assert saver.stands == (700, 0)  # the 300 that were spent are owed, and settled by this month's credits
+    statement.row("January refunded: 500 taken, 200 expired, 300 were owed")
+    assert saver.taken(0) == [(500, 200, 300)]  # the 300 are settled at once, by February's credits
 
 
-def test_parts_of_a_refund_take_what_was_kept_first_and_never_more_than_the_whole(saver: Saver) -> None:
+def test_parts_of_a_refund_take_what_was_kept_first_and_never_more_than_the_whole(
+    saver: Saver, statement: Statement
+) -> None:
+    """January's 1,000 went unspent: 500 expired, 500 were kept. Its £45 goes back in three parts.
+
+    | what                                                       | balance     | debt |
+    | ---------------------------------------------------------- | ----------- | ---- |
+    | 10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new           | 1500        | 0    |
+    | £15 refunded: 1,000 × 1,500 ÷ 4,500 of what was kept       | 1166.666667 | 0    |
+    | £14 refunded: 644.444444 by now: the kept 166.666667 go    | 1000        | 0    |
+    | £16 refunded: 1,000 by now: the expired 500 count          | 1000        | 0    |
+    """
     saver.pay(0)
     saver.pay(1)
-    assert saver.stands == (1500, 0)
-    saver.refund(0, 1500)  # a third: 333.333333
-    assert saver.taken(0)[0] == (333, 0, 0)
+    statement.row("10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new")
+    saver.refund(0, 1500)
+    statement.row("£15 refunded: 1,000 × 1,500 ÷ 4,500 of what was kept")
     saver.refund(0, 1400)
+    statement.row("£14 refunded: 644.444444 by now: the kept 166.666667 go")
     saver.refund(0, 1600)
-    assert sum(taken for taken, _, _ in saver.taken(0)) in (499, 500)
-    assert saver.stands == (1000, 0)
+    statement.row("£16 refunded: 1,000 by now: the expired 500 count")
     assert sum(row.amount for row in ClawBack.objects.filter(account=saver.purse.id)) == 1000 * MICRO
 
 
-def test_kept_credits_that_were_spent_are_owed(saver: Saver) -> None:
+def test_kept_credits_that_were_spent_are_owed(saver: Saver, statement: Statement) -> None:
+    """The month's own 1,000 are spent first, then 200 of the 500 that were kept.
+
+    | what                                             | balance | debt | available |
+    | ------------------------------------------------ | ------- | ---- | --------- |
+    | 10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new | 1500    | 0    | 1500      |
+    | 1,200 spent                                      | 300     | 0    | 300       |
+    | January refunded: 300 taken, 500 expired         | 0       | 200  | 0         |
+    """
     saver.pay(0)
     saver.pay(1)
-    saver.purse.charge(1200 * MICRO)  # the month's own 1,000 first, then 200 of those that were kept
+    statement.row("10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new")
+    saver.purse.charge(1200 * MICRO)
+    statement.row("1,200 spent")
     assert giving_back.stands(sales.of_allocation(saver.period(0).get())) == (300 * MICRO, 500 * MICRO)
     saver.refund(0, 4500)
+    statement.row("January refunded: 300 taken, 500 expired")
     assert saver.taken(0) == [(300, 500, 200)]
     assert giving_back.stands(sales.of_allocation(saver.period(0).get())) == (0, 0)
-    assert saver.stands == (0, 200)
 
 
-def test_a_month_that_was_given_back_keeps_nothing(saver: Saver) -> None:
+def test_a_month_that_was_given_back_keeps_nothing(saver: Saver, statement: Statement) -> None:
+    """The refund comes when January's credits have expired, and February is not heard of yet.
+
+    | what                                  | balance | debt |
+    | ------------------------------------- | ------- | ---- |
+    | 10 Jan, £45 paid                      | 1000    | 0    |
+    | 10 Feb, January refunded: all expired | 0       | 0    |
+    | £45 paid for February                 | 1000    | 0    |
+    """
     saver.pay(0)
+    statement.row("10 Jan, £45 paid")
     set_clock("2027-02-10 08:00:00.5")
-    saver.refund(0, 4500)  # its credits have expired, and the next month is not heard of yet
+    saver.refund(0, 4500)
+    statement.row("10 Feb, January refunded: all expired")
     assert saver.taken(0) == [(0, 1000, 0)]
     saver.pay(1)
-    assert saver.stands == (1000, 0)
+    statement.row("£45 paid for February")
 
 
-def test_a_refund_that_failed_gives_back_what_was_kept_until_its_end(saver: Saver) -> None:
+def test_a_refund_that_failed_gives_back_what_was_kept_until_its_end(saver: Saver, statement: Statement) -> None:
+    """What comes back ends with February, as what was kept did.
+
+    | what                                              | balance | debt |
+    | ------------------------------------------------- | ------- | ---- |
+    | 10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new  | 1500    | 0    |
+    | January refunded: 500 taken, 500 expired          | 1000    | 0    |
+    | that fails: 500 restored                          | 1500    | 0    |
+    | £44 of it refunded: 977.777777: 500 taken, rest expired | 1000 | 0  |
+    """
     saver.pay(0)
     saver.pay(1)
+    statement.row("10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new")
     saver.refund(0, 4500)
-    assert saver.stands == (1000, 0)
+    statement.row("January refunded: 500 taken, 500 expired")
     saver.refund(0, 4500, "failed")
-    assert saver.stands == (1500, 0)
+    statement.row("that fails: 500 restored")
     again = Lot.objects.filter(account=saver.purse.id).latest("granted_at")
     assert (again.amount, again.expires_at) == (500 * MICRO, STARTS[2])
     saver.refund(0, 4400)
-    assert saver.stands == (1000, 0)
+    statement.row("£44 of it refunded: 977.777777: 500 taken, rest expired")
 
 
-def test_a_dispute_over_a_past_month_freezes_what_was_kept_of_it(saver: Saver) -> None:
+def test_a_dispute_over_a_past_month_freezes_what_was_kept_of_it(saver: Saver, statement: Statement) -> None:
+    """
+    | what                                             | balance | frozen | available |
+    | ------------------------------------------------ | ------- | ------ | --------- |
+    | 10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new | 1500    | 0      | 1500      |
+    | January disputed                                 | 1500    | 500    | 1000      |
+    | won                                              | 1500    | 0      | 1500      |
+    """
     saver.pay(0)
     saver.pay(1)
+    statement.row("10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new")
     saver.dispute(0)
-    assert saver.stands == (1000, 0)
-    assert saver.purse.account.frozen == 500 * MICRO
+    statement.row("January disputed")
     saver.dispute(0, "won")
-    assert saver.stands == (1500, 0)
+    statement.row("won")
 
 
-def test_a_lost_dispute_takes_it(saver: Saver) -> None:
+def test_a_lost_dispute_takes_it(saver: Saver, statement: Statement) -> None:
+    """
+    | what                                             | balance | frozen | debt | available |
+    | ------------------------------------------------ | ------- | ------ | ---- | --------- |
+    | 10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new | 1500    | 0      | 0    | 1500      |
+    | January disputed                                 | 1500    | 500    | 0    | 1000      |
+    | lost: 500 taken, 500 expired                     | 1000    | 0      | 0    | 1000      |
+    """
     saver.pay(0)
     saver.pay(1)
+    statement.row("10 Jan and 10 Feb, £45 each: 500 kept, 1,000 new")
     saver.dispute(0)
+    statement.row("January disputed")
     saver.dispute(0, "lost")
-    assert saver.stands == (1000, 0)
+    statement.row("lost: 500 taken, 500 expired")
     assert saver.taken(0) == [(500, 500, 0)]
 
 

@@ -484,24 +484,23 @@ def test_a_plans_month_that_is_refunded(purse: Purse, statement: Statement) -> N
 
 
 def test_a_subscription_that_ends_while_work_is_held(purse: Purse, statement: Statement, clock: Clock) -> None:
-    """A month of Supporter, £45 for 3,000, from 10 January to 10 February. It is deleted at Stripe while a job holds
-    600: what was paid for stays until the month's end, the job is settled as ever, and the account is on Free.
+    """A month of Atelier, £45 for 3,000, from 10 January to 10 February. It is deleted at Stripe while two jobs hold
+    credits of it: what was paid for stays until the month's end, the jobs are settled as ever, the account is on Free.
 
-    | what                                           | balance | held | debt | available |
-    | ---------------------------------------------- | ------- | ---- | ---- | --------- |
-    | 10 Jan, £45 paid: the month's 3,000            | 3000    | 0    | 0    | 3000      |
-    | 400 spent, and a job holds 600                 | 2600    | 600  | 0    | 2000      |
-    | 20 Jan, the subscription is deleted: Free, 300 | 2900    | 600  | 0    | 2300      |
-    | told again                                     | 2900    | 600  | 0    | 2300      |
-    | the job captures 250, and 350 come back        | 2650    | 0    | 0    | 2650      |
-    | £22.50 of the £45 refunded: 1,500 taken        | 1150    | 0    | 0    | 1150      |
-    | another job holds 1,000                        | 1150    | 1000 | 0    | 150       |
-    | 10 Feb, the month is over: its free 0 expire   | 1150    | 1000 | 0    | 150       |
-    | that job fails: 850 of the month, 150 of Free  | 1150    | 0    | 0    | 1150      |
-    | 17 Feb, seven days later: the 850 expire       | 300     | 0    | 0    | 300       |
+    | what                                             | balance | held | debt | available |
+    | ------------------------------------------------ | ------- | ---- | ---- | --------- |
+    | 10 Jan, £45 paid: the month's 3,000              | 3000    | 0    | 0    | 3000      |
+    | 400 spent, two jobs hold 600 and 1,000           | 2600    | 1600 | 0    | 1000      |
+    | 20 Jan, the subscription is deleted: Free, 300   | 2900    | 1600 | 0    | 1300      |
+    | told again                                       | 2900    | 1600 | 0    | 1300      |
+    | the first job captures 250, and 350 come back    | 2650    | 1000 | 0    | 1650      |
+    | £22.50 refunded, 1,500: the free 1,350 and 150   | 1150    | 1000 | 0    | 150       |
+    | 10 Feb, the month is over: all of it is held     | 1150    | 1000 | 0    | 150       |
+    | the second job fails: its 1,000 come back        | 1150    | 0    | 0    | 1150      |
+    | 17 Feb, seven days later: they expire            | 150     | 0    | 0    | 150       |
     """
     plans.install()
-    plan = Plan.objects.get(slug="supporter")
+    plan = Plan.objects.create(slug="atelier", title="Atelier", price_minor=4500, monthly_credits=c("3000"))
     set_clock("2027-01-10 08:00")
     begun, over = (datetime(2027, month, 10, 8, tzinfo=UTC) for month in (1, 2))
     row = Enrollment.objects.create(account_id=purse.id, plan=plan, state="pending", started_at=begun)
@@ -509,26 +508,25 @@ def test_a_subscription_that_ends_while_work_is_held(purse: Purse, statement: St
     plans.allocate_month(row.id, plan, Period(begun, over), paid, "sub_1")
     statement.row("10 Jan, £45 paid: the month's 3,000")
     purse.charge(c("400"))
-    hold = purse.place(c("600"))
-    statement.row("400 spent, and a job holds 600")
+    first, second = purse.place(c("600")), purse.place(c("1000"), expires_in_seconds=3_000_000)
+    statement.row("400 spent, two jobs hold 600 and 1,000")
     set_clock("2027-01-20 08:00")
     deleted = {"id": "sub_1", "object": "subscription", "status": "canceled", "metadata": {"enrollment": str(row.id)}}
     assert tell("customer.subscription.deleted", deleted).outcome == "ended"
     statement.row("20 Jan, the subscription is deleted: Free, 300")
     assert tell("customer.subscription.deleted", deleted).outcome == "had ended"
     statement.row("told again")
-    purse.capture(hold, c("250"))
-    statement.row("the job captures 250, and 350 come back")
+    purse.capture(first, c("250"))
+    statement.row("the first job captures 250, and 350 come back")
     about = {"object": "refund", "amount": 2250, "currency": "gbp", "payment_intent": "pi_month", "metadata": {}}
     tell("refund.created", about | {"id": "re_1", "status": "succeeded"})
-    statement.row("£22.50 of the £45 refunded: 1,500 taken")
-    hold = purse.place(c("1000"), expires_in_seconds=3_000_000)
-    statement.row("another job holds 1,000")
+    statement.row("£22.50 refunded, 1,500: the free 1,350 and 150")
+    assert purse.kinds[-2:] == ["claw_back", "repay"]  # the 150 are owed, and settled at once by Free's
     set_clock("2027-02-10 08:00:01")
     tasks.expire_lots()
-    statement.row("10 Feb, the month is over: its free 0 expire")
-    purse.release(hold)
-    statement.row("that job fails: 850 of the month, 150 of Free")
+    statement.row("10 Feb, the month is over: all of it is held")
+    purse.release(second)
+    statement.row("the second job fails: its 1,000 come back")
     set_clock("2027-02-17 08:00:01")
     tasks.expire_lots()
-    statement.row("17 Feb, seven days later: the 850 expire")
+    statement.row("17 Feb, seven days later: they expire")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import stripe
 from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
 
 from billing import checkout
 from billing.clock import now
@@ -31,12 +32,12 @@ def buy(purse: Purse, ada: Any) -> Purchase:
     return checkout.buy(purse.id, Pack.objects.get().slug, user=ada, site=SITE)[0]
 
 
-def store(purse: Purse, ada: Any) -> Purchase:
-    """The pack, as it is stored before Stripe is asked for anything."""
+def store(purse: Purse, ada: Any, **known: Any) -> Purchase:
+    """The pack, as it is stored before its session is asked for."""
     pack = Pack.objects.get()
     return Purchase.objects.create(
-        id=new_id(), account_id=purse.id, user=ada, pack=pack, amount_minor=pack.price_minor, currency=pack.currency,
-        credits=pack.credits, keep_months=12, created_at=now(),
+        **{"id": new_id()} | known, account_id=purse.id, user=ada, pack=pack, amount_minor=pack.price_minor,
+        currency=pack.currency, credits=pack.credits, keep_months=12, created_at=now(),
     )  # fmt: skip
 
 
@@ -103,7 +104,15 @@ def test_asked_for_again_after_a_crash_it_is_the_same_session(purse: Purse, ada:
     """Also where the pack changed in between: Stripe refuses a key that comes with anything else."""
     a_pack()
     bought = buy(purse, ada)
-    Purchase.objects.update(state="created", stripe_session=None, checkout_url="")
+    bought.delete()  # what came after the question was not committed
+    stored = store(purse, ada, id=bought.id, stripe_price=bought.stripe_price)
     Pack.objects.update(price_minor=9900, stripe_price="")
-    again = checkout.open_session(Purchase.objects.get(id=bought.id), ada.email, SITE)
+    again = checkout.open_session(Purchase.objects.get(id=stored.id), ada.email, SITE)
     assert (again.stripe_session, again.stripe_price) == (bought.stripe_session, bought.stripe_price)
+
+
+def test_what_stripe_was_asked_for_is_not_changed(purse: Purse, ada: Any) -> None:
+    a_pack()
+    bought = buy(purse, ada)
+    with pytest.raises(IntegrityError, match="purchase_keeps_its_terms"), transaction.atomic():
+        Purchase.objects.filter(id=bought.id).update(stripe_price="price_other")

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from billing import plans, refunds, stripe_inbox
+from billing import plans, refunds, sales, stripe_inbox
 from billing.credits import MICRO
 from billing.models import Allocation, Audit, Enrollment, Entry, PlanChange
 from billing.reconcile import reconcile
@@ -235,8 +235,8 @@ def test_what_was_paid_stands_there_with_its_receipt(
     assert month.invoice_url
     assert f'href="{month.invoice_url}"' in page
     assert f'href="{receipt}"' in page
-    refund = {"id": "re_1", "currency": "gbp", "payment_intent": month.stripe_intent, "amount": 2250, "metadata": {}}
-    refunds.told_of_refund(refund | {"status": "succeeded"})
+    refund = {"id": "re_1", "currency": "gbp", "amount": 2250, "status": "succeeded", "metadata": {}}
+    refunds.told_of_refund(refund, sales.of_allocation(month))
     assert "Refunded in part" in said(owner)
     shown = text_of(owner.browser().get(receipt))
     assert f"Receipt {str(month.id).rpartition('-')[2].upper()}" in shown
