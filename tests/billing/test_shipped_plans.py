@@ -16,7 +16,7 @@ from billing.models import Approval, Enrollment, Plan, SpendLimit
 from .purse import Purse
 
 pytestmark = pytest.mark.django_db
-DEFAULTS = import_module("billing.migrations.0019_shipped_plans_say_how_many_jobs").DEFAULTS
+DEFAULTS = import_module("billing.migrations.0020_shipped_plans_say_how_many_jobs").DEFAULTS
 
 
 def upgrade() -> None:

@@ -25,7 +25,7 @@ TERMS = OLD_TERMS.replace(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0019_shipped_plans_say_how_many_jobs")]
+    dependencies = [("billing", "0020_shipped_plans_say_how_many_jobs")]
 
     operations = [
         migrations.AddField(

@@ -28,7 +28,7 @@ CREATE TRIGGER hold_keeps_its_terms BEFORE UPDATE ON billing_hold FOR EACH ROW
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0016_plans_stay_free_or_paid")]
+    dependencies = [("billing", "0017_what_the_worker_looks_for")]
 
     operations = [
         migrations.AddField(

@@ -22,6 +22,6 @@ UPDATE billing_spendlimit bound SET jobs_at_once_max = plan.jobs_at_once_max
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0018_limits_say_whether_they_lift_the_ceiling")]
+    dependencies = [("billing", "0019_limits_say_whether_they_lift_the_ceiling")]
 
     operations = [migrations.RunSQL(DEFAULTS, "")]

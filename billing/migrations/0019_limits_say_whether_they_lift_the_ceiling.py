@@ -11,7 +11,7 @@ UPDATE billing_spendlimit SET lifts_ceiling = true
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0017_holds_say_which_credits_pay")]
+    dependencies = [("billing", "0018_holds_say_which_credits_pay")]
 
     operations = [
         migrations.AddField(
