@@ -606,6 +606,9 @@ def test_spend_limits_stand_once_and_name_their_member(purse: Purse) -> None:
         assert refused_by(sql("person", what=what)) == "spend_limit_at_once_of_plan_or_staff"
         assert refused_by(sql("member", user, what=what)) == "spend_limit_at_once_of_plan_or_staff"
         assert refused_by(sql("staff", most=-1, what=what)) == law
+    for source, who in (("plan", "NULL"), ("person", "NULL"), ("member", user)):
+        lifts = sql(source, who, most=True, what="lifts_ceiling")
+        assert refused_by(lifts) == "spend_limit_ceiling_lifted_by_staff"
 
 
 def test_people_belong_to_an_account_once(purse: Purse) -> None:
