@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import django
@@ -337,6 +338,13 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     yield clock
     if is_transactional:
         clock.reset()
+
+
+@pytest.fixture
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock that counts requests stands still: no minute ends between two of them."""
+    now = time.time()
+    monkeypatch.setattr("billing.throttles.time", SimpleNamespace(time=lambda: now))
 
 
 @pytest.fixture

@@ -259,6 +259,7 @@ def test_only_post_is_taken(desk: Desk, method: str) -> None:
     assert (status, answer["code"]) == (405, "method_not_allowed")
 
 
+@pytest.mark.usefixtures("one_minute")
 def test_callbacks_are_taken_at_a_bounded_pace_and_what_is_turned_away_is_polled(desk: Desk, settings: Any) -> None:
     settings.API_WRITES_PER_MINUTE = 2
     job = desk.running()

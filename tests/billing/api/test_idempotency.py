@@ -73,6 +73,7 @@ def test_a_repeat_is_answered_when_the_day_of_a_service_is_used_up(owner: Person
 # Throttles
 
 
+@pytest.mark.usefixtures("one_minute")
 def test_a_repeat_costs_nothing_even_at_the_limit(owner: Person, settings: Any) -> None:
     settings.API_WRITES_PER_MINUTE = 2
     caller = owner.calls()
@@ -86,6 +87,7 @@ def test_a_repeat_costs_nothing_even_at_the_limit(owner: Person, settings: Any) 
     assert owner.values == ("100", "20", "0")
 
 
+@pytest.mark.usefixtures("one_minute")
 def test_reads_have_their_own_bucket(owner: Person, settings: Any) -> None:
     settings.API_WRITES_PER_MINUTE, settings.API_READS_PER_MINUTE = 0, 2
     caller = owner.calls()

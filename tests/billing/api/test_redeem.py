@@ -84,6 +84,7 @@ def test_who_may_not_act_uses_none(owner: Person, nobody: Any, maker: User) -> N
     assert GiftCode.objects.get().uses == 0
 
 
+@pytest.mark.usefixtures("one_minute")
 def test_ten_wrong_ones_a_minute_and_then_not_even_a_right_one(owner: Person, stranger: Person, maker: User) -> None:
     text = a_code(maker, uses_max=5)
     calls = owner.calls()

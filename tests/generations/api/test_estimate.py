@@ -88,6 +88,7 @@ def test_a_browser_needs_its_csrf_token(owner: Person) -> None:
     assert (response.status_code, response.json()["code"]) == (403, "csrf_failed")
 
 
+@pytest.mark.usefixtures("one_minute")
 def test_people_who_are_not_signed_in_are_counted_by_address(nobody: Caller, settings: Any) -> None:
     settings.API_ANONYMOUS_PER_MINUTE = 2
     statuses = [nobody.post(path, VIDEO).status for path in (*PATHS, *PATHS)]

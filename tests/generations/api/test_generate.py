@@ -336,6 +336,7 @@ def test_a_refused_request_keeps_no_key(owner: Person) -> None:
     assert caller.post(GENERATE, VIDEO, idempotency_key="k").status == 202
 
 
+@pytest.mark.usefixtures("one_minute")
 def test_a_repeat_costs_nothing_at_the_limit(owner: Person, settings: Any) -> None:
     settings.API_WRITES_PER_MINUTE = 1
     caller = owner.calls()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from billing import clock as ledger_clock
-from billing import credits, ledger, throttles
+from billing import credits, ledger
 from billing.models import Entry, Payment
 from billing.reconcile import reconcile
 from config import gunicorn
@@ -137,10 +135,9 @@ def test_a_free_estimate_runs_nothing(owner: Person) -> None:
     assert written() == before
 
 
-def test_a_page_takes_so_many_runs_a_minute(owner: Person, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("one_minute")
+def test_a_page_takes_so_many_runs_a_minute(owner: Person, settings: Any) -> None:
     settings.API_WRITES_PER_MINUTE = 2
-    now = time.time()  # no minute ends between two of them
-    monkeypatch.setattr(throttles, "time", SimpleNamespace(time=lambda: now))
     browser = owner.browser()
     answers = [
         browser.post(PAGE, {"inputs": '{"how": "refuse"}', "key": f"{n}"}, headers={"X-Part": "outcome"})
