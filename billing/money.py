@@ -45,8 +45,8 @@ def plain(minor: int, currency: str) -> str:
     return f"{'-' if minor < 0 else ''}{abs(minor) // 100}.{abs(minor) % 100:02d}"
 
 
-# Commas only where thousands are told apart: "12,50" is twelve and a half to many people, and is asked for again.
-_PLAIN = re.compile(r"([0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2})(?:\.([0-9]*))?", re.ASCII)
+# No commas: "12,50" is twelve and a half to many people, and "1,000" is one. They are asked for again.
+_PLAIN = re.compile(r"([0-9]{1,9})(?:\.([0-9]*))?", re.ASCII)
 
 
 def parse(text: str, currency: str) -> int:
@@ -56,4 +56,4 @@ def parse(text: str, currency: str) -> int:
     part = (match[2] or "") if match is not None else ""
     if match is None or len(part) > digits:
         raise ValueError(f"Write an amount like 100{'.50' if digits else ''}.")
-    return int(match[1].replace(",", "")) * 10**digits + int(part.ljust(digits, "0") or 0)
+    return int(match[1]) * 10**digits + int(part.ljust(digits, "0") or 0)

@@ -14,10 +14,9 @@ from billing import money
         (" 12.5 ", "GBP", 1250),
         ("12", "gbp", 1200),
         ("12.", "gbp", 1200),
-        ("1,000.50", "gbp", 100_050),
-        ("123,456,789", "eur", 12_345_678_900),
+        ("1000.50", "gbp", 100_050),
+        ("123456789", "eur", 12_345_678_900),
         ("1200", "jpy", 1200),
-        ("1,200", "jpy", 1200),
     ],
 )
 def test_an_amount_is_read_as_it_was_meant(text: str, currency: str, minor: int) -> None:
@@ -25,7 +24,25 @@ def test_an_amount_is_read_as_it_was_meant(text: str, currency: str, minor: int)
 
 
 @pytest.mark.parametrize(
-    "text", ["12,50", "1,0000", ",5", "1,2,3", "10,00.5", "12.505", "-5", "+5", "1e3", "٧", "", ".5", "1.5.0", "1 000"]
+    "text",
+    [
+        "12,50",
+        "1,000",
+        "1,000.50",
+        "1,0000",
+        ",5",
+        "1,2,3",
+        "10,00.5",
+        "12.505",
+        "-5",
+        "+5",
+        "1e3",
+        "٧",
+        "",
+        ".5",
+        "1.5.0",
+        "1 000",
+    ],
 )
 def test_what_could_be_meant_otherwise_is_asked_for_again(text: str) -> None:
     with pytest.raises(ValueError, match="Write an amount like"):
