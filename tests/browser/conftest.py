@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from tests.instance import Instance
 
 DEMO, EMPTY, CAREFUL = "demo@holdfast.example", "empty@holdfast.example", "careful@people.test"
 PASSWORD = "holdfast-demo"
-FORGETFUL, GUARDED, FILMMAKER = "forgetful@people.test", "guarded@people.test", "filmmaker@people.test"
+FORGETFUL, GUARDED = "forgetful@people.test", "guarded@people.test"
+FILMMAKER, AUTHOR = "filmmaker@people.test", "author@people.test"
 # In one process: each takes seconds to start.
 PEOPLE = f"""
 from billing import credits, ledger, people
-for email in {[CAREFUL, FORGETFUL, GUARDED, FILMMAKER]!r}:
+for email in {[CAREFUL, FORGETFUL, GUARDED, FILMMAKER, AUTHOR]!r}:
     made = people.make_person(email, password={PASSWORD!r})
     amount = credits.parse("20")
     ledger.grant(people.open_account(made).id, amount=amount, source="gift", reason="For the browser's tests")
@@ -37,7 +39,7 @@ LEAVING = re.compile(r"htmx:(sendAbort|afterRequest)")
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
-    """Everything running, with the demo people and four more, who have 20 credits each."""
+    """Everything running, with the demo people and five more, who have 20 credits each."""
     with tempfile.TemporaryDirectory(prefix="holdfast-browser-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         running = Instance(Path(name) / "data")
@@ -47,6 +49,12 @@ def instance() -> Iterator[Instance]:
             yield running
         finally:
             running.stop()
+
+
+def shown(credits: Decimal) -> str:
+    """An amount as pages write it: two decimals, and more where there are."""
+    short = credits.quantize(Decimal("0.01"))
+    return f"{short if short == credits else credits.normalize():,f}"
 
 
 def chromium_path() -> str | None:

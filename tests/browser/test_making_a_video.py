@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.instance import Instance
 
-from .conftest import CAREFUL, EMPTY, FILMMAKER, WORKER_MS, Visit
+from .conftest import CAREFUL, EMPTY, FILMMAKER, WORKER_MS, Visit, shown
 
 pytestmark = pytest.mark.browser
 
@@ -55,7 +55,7 @@ def test_the_price_follows_the_form(visit: Visit) -> None:
     expect(price).to_contain_text("5.00")
     expect(page.locator("#estimate")).to_contain_text("10 s × 0.50 a second, high, 640 × 360")
     before = available(page)
-    expect(page.locator("#estimate .sum")).to_contain_text(f"{before - 5:,.2f}")
+    expect(page.locator("#estimate .sum")).to_contain_text(shown(before - 5))
 
 
 def test_a_video_is_made_plays_and_costs_exactly_its_price(visit: Visit) -> None:
@@ -94,7 +94,7 @@ def test_a_video_is_made_plays_and_costs_exactly_its_price(visit: Visit) -> None
     line = page.locator("tbody tr", has_text="A lighthouse at dawn").first
     expect(line).to_contain_text("Charged")
     expect(line.locator(".credits")).to_have_text("−2.00")
-    expect(line.locator(".balance")).to_have_text(f"{before - 2:,.2f}")
+    expect(line.locator(".balance")).to_have_text(shown(before - 2))
     line.get_by_role("link", name="Why?").click()
     page.wait_for_url("**/statement/*")
     assert trail(page)[-1] == "Charged 2.00"
@@ -103,7 +103,7 @@ def test_a_video_is_made_plays_and_costs_exactly_its_price(visit: Visit) -> None
         row.locator("th").inner_text(): row.locator("td").all_inner_texts()
         for row in page.locator(".plain tbody tr").all()
     }
-    assert rows["Balance"] == [f"{before:,.2f}", f"{before - 2:,.2f}"]
+    assert rows["Balance"] == [shown(before), shown(before - 2)]
     page.get_by_role("link", name="See the run").click()
     expect(page.locator("video")).to_be_visible()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import CAREFUL, DEMO, EMPTY, FILMMAKER, PHONE, WORKER_MS, Visit
+from .conftest import AUTHOR, CAREFUL, DEMO, EMPTY, PHONE, WORKER_MS, Visit
 from .test_every_page import look_over
 from .test_making_a_video import ask_for, available, start, state, trail
 
@@ -44,7 +44,7 @@ def test_the_switch_leads_from_one_form_to_the_next(visit: Visit) -> None:
 
 
 def test_a_picture_is_made_shown_and_costs_exactly_its_price(visit: Visit) -> None:
-    page = visit("/generate/image", FILMMAKER)
+    page = visit("/generate/image", AUTHOR)
     before = available(page)
     price = page.locator("#estimate .big")
     expect(price).to_contain_text("1.00")
@@ -86,7 +86,7 @@ def test_a_picture_is_made_shown_and_costs_exactly_its_price(visit: Visit) -> No
 def test_a_text_is_written_read_copied_and_paid_by_what_was_counted(
     visit: Visit, path: str, field: str, words: str
 ) -> None:
-    page = visit(path, FILMMAKER, permissions=["clipboard-read", "clipboard-write"])
+    page = visit(path, AUTHOR, permissions=["clipboard-read", "clipboard-write"])
     before = available(page)
     price = page.locator("#estimate .big")
     empty = number(price.inner_text())

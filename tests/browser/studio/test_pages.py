@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import CAREFUL, EMPTY, PASSWORD, PHONE, Visit, sign_in
+from tests.browser.conftest import CAREFUL, EMPTY, PASSWORD, PHONE, Visit, shown, sign_in
 from tests.browser.test_every_page import is_dark, look_over
 from tests.instance import Instance
 from tools_registry import registry
@@ -53,7 +53,7 @@ def test_a_run_shows_its_result_its_price_and_why(visit: Visit) -> None:
     expect(page.locator("#outcome .block").first).to_be_visible()
     charged = Decimal(page.locator("#outcome .tag .n").inner_text())
     assert charged >= 3
-    expect(page.locator("#purse")).to_have_attribute("data-available", f"{before - charged:,.2f}")
+    expect(page.locator("#purse")).to_have_attribute("data-available", shown(before - charged))
 
     page.get_by_role("link", name="Open on its own page").click()
     expect(page.locator(".head .tag")).to_have_text("Done")
