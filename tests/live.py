@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from django.core.wsgi import get_wsgi_application
-from django.db import connections
+from django.db import connection, connections, transaction
+
+from tests.instance import until
 
 THREADS = 24
 
@@ -86,6 +89,35 @@ def post_at_once(
 
     with ThreadPoolExecutor(times) as clients:
         return list(clients.map(one, range(times)))
+
+
+@contextmanager
+def write_together(account: UUID | str) -> Iterator[None]:
+    """Whoever writes the account's row waits until a second wants to: both have read what neither has written yet."""
+    is_kept = threading.Event()
+
+    def keep() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM billing_account WHERE id = %s FOR NO KEY UPDATE", [account])
+                is_kept.set()
+                until(lambda: _waiting(cursor) >= 2, 50, "two are about to write")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        kept = pool.submit(keep)
+        assert is_kept.wait(50)
+        yield
+        kept.result()
+
+
+def _waiting(cursor: Any) -> int:
+    cursor.execute("SELECT pg_stat_clear_snapshot()")
+    cursor.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return int(cursor.fetchone()[0])
 
 
 def counted(answers: list[tuple[int, dict[str, Any]]]) -> Counter[int]:

@@ -2,6 +2,9 @@
 
 import io
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -11,23 +14,24 @@ from billing import ledger
 from billing.models import Audit, Entry, Hold
 from billing.reconcile import reconcile
 from generations.models import Generation
-from tests.live import counted, post_at_once, served
+from tests.live import counted, post_at_once, served, write_together
 from tests.people import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TIMES = 200
+Meeting = Callable[[Any], AbstractContextManager[Any]]
 EXPECTED = {202: 1, 402: TIMES - 1}
 VIDEO = {"operation": "ai/video", "inputs": {"prompt": "A lighthouse at dawn", "seconds": 4}}
 
 
-def storm() -> tuple[Person, dict[int, int]]:
+def storm(meeting: Meeting = nullcontext) -> tuple[Person, dict[int, int]]:
     """The person whose credits were wanted two hundred times, and how often each status was answered."""
     call_command("install_catalogue", stdout=io.StringIO())
     person = Person("olga@people.test")
     person.grant("2")
     token = person.token()
-    with served() as port:
+    with served() as port, meeting(person.account):
         answers = post_at_once(port, "/api/generate", token, VIDEO, TIMES)
     return person, dict(counted(answers))
 
@@ -51,7 +55,7 @@ def test_without_the_lock_the_same_storm_fails(monkeypatch: pytest.MonkeyPatch) 
     unlocked = ledger._LOCK.replace(b"FOR NO KEY UPDATE", b"")
     assert unlocked != ledger._LOCK
     monkeypatch.setattr(ledger, "_LOCK", unlocked)
-    _, statuses = storm()
+    _, statuses = storm(write_together)
     # The laws of the database still refuse the second hold, but as a broken promise instead of an answer.
     assert statuses != EXPECTED
     assert reconcile().findings == []
